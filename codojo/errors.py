@@ -1,0 +1,109 @@
+"""Every error codojo raises on purpose, sorted by the boundary that failed.
+
+    CodojoError
+    ├── SettingsError            a setting, flag or dojo folder cannot be used
+    ├── TaskError                a task, suite or samples file cannot be used
+    │   └── ContaminationError   gate or held-out text was about to be learnt from
+    ├── LogError                 the trajectory log cannot be written or read
+    │   ├── LogDamaged           bytes in the middle of a segment are not what was written
+    │   ├── Busy                 another process holds what this one needs
+    │   └── ReplayDiverged       a resumed rollout asked for something the log does not hold
+    ├── BudgetExceeded           the tokens, calls or seconds of a run are spent
+    ├── EngineError              whatever serves the models failed
+    │   ├── EngineUnavailable    not reachable, not ready, or died
+    │   ├── RequestRefused       the engine answered that it will not do this
+    │   └── WrongModel           another model than the one asked for answered
+    ├── SandboxError             a cage could not be built or proved
+    ├── MemoryStoreError         the memory index cannot be used
+    └── TrainingError            no adapter came out, or it may not serve
+        └── AdapterRejected      the load check or the registry refused it
+
+A bad answer of a model is data (a `Verdict`, a parse failure in a step), never one of these.
+A message says what failed, why, and what to do about it, with the values.
+"""
+
+
+class CodojoError(Exception):
+    """Base of all errors that codojo raises on purpose; the command line prints it as one line."""
+
+    exit_code = 1
+
+
+class SettingsError(CodojoError):
+    """A setting, a flag or a dojo folder cannot be used."""
+
+    exit_code = 2
+
+
+class TaskError(CodojoError):
+    """A task, suite or samples file cannot be used."""
+
+    exit_code = 2
+
+
+class ContaminationError(TaskError):
+    """Text of a gate or held-out task was about to be trained on or remembered."""
+
+
+class LogError(CodojoError):
+    """The trajectory log cannot be written or read."""
+
+    exit_code = 3
+
+
+class LogDamaged(LogError):
+    """A record in the middle of a segment fails its checksum."""
+
+
+class Busy(LogError):
+    """Another process holds the lock; the message names it."""
+
+
+class ReplayDiverged(LogError):
+    """A resumed rollout asked for something else than the log holds."""
+
+
+class BudgetExceeded(CodojoError):
+    """The tokens, calls or seconds that a run or rollout may spend are spent."""
+
+    exit_code = 4
+
+
+class EngineError(CodojoError):
+    """Whatever serves the models failed."""
+
+    exit_code = 5
+
+
+class EngineUnavailable(EngineError):
+    """The engine cannot be reached, is not ready, or died."""
+
+
+class RequestRefused(EngineError):
+    """The engine answered that it will not do this; asking again would not help."""
+
+
+class WrongModel(EngineError):
+    """Another model than the one asked for answered."""
+
+
+class SandboxError(CodojoError):
+    """A cage could not be built, or one of its barriers could not be proved."""
+
+    exit_code = 6
+
+
+class MemoryStoreError(CodojoError):
+    """The memory index cannot be used."""
+
+    exit_code = 7
+
+
+class TrainingError(CodojoError):
+    """Training produced no adapter."""
+
+    exit_code = 8
+
+
+class AdapterRejected(TrainingError):
+    """The load check or the registry refused an adapter."""

@@ -1,0 +1,210 @@
+"""Tasks, the briefs cut from them, suites, splits and verdicts: the words everyone else uses."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from codojo.canonical import content_hash
+from codojo.errors import TaskError
+
+Split = Literal["train", "gate", "held_out"]
+SPLITS: tuple[Split, ...] = ("train", "gate", "held_out")
+
+Status = Literal[
+    "passed", "failed", "error", "timeout", "resource_limit", "infra_error", "unverified"
+]
+TestSource = Literal["sealed", "visible", "self_made", "person"]
+Integrity = Literal["isolated", "shared_process"]
+Rule = Literal["equal", "close", "unordered", "raises"]
+
+
+class Record(BaseModel):
+    """What every stored record of codojo is: frozen, and closed to unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Case(Record):
+    """One call of the entry point and what must come back."""
+
+    id: str
+    args: JsonValue
+    """Encoded tuple of positional arguments (`tasks.values.encode`)."""
+    expected: JsonValue
+    """Encoded result, or the exception's name for the rule `raises`."""
+    rule: Rule = "equal"
+    """How the result is compared, outside the cage. `close`: floats to 1e-6, relative or absolute."""
+
+
+class Check(Record):
+    """Tests written as code, in the convention of HumanEval: `def check(candidate): ...`."""
+
+    id: str = "check"
+    source: str
+    presets: tuple[str, ...] = ()
+    """Standard modules that the test uses without importing them."""
+    prelude: str = ""
+    """Code of the prompt that the test may call (helpers, imports); never the candidate's."""
+
+
+class Tests(Record):
+    """A set of tests of one origin: cases judged by value, or one check in code."""
+
+    source: TestSource
+    cases: tuple[Case, ...] = ()
+    check: Check | None = None
+
+    def __len__(self) -> int:
+        return len(self.cases) + (self.check is not None)
+
+
+class Brief(Record):
+    """What agents, graphs and memory may know of a task. It holds no way to the sealed tests."""
+
+    task_id: str
+    suite: str
+    family: str
+    split: Split | None
+    """None for a task of no suite (a chat, a one-off request)."""
+    prompt: str
+    entry_point: str
+    starter: str
+    """Signature line, or the code that the answer must begin with."""
+    visible: Tests
+
+
+class Task(Record):
+    """What to solve, with the tests that decide. Only a judge reads `sealed`."""
+
+    task_id: str
+    suite: str
+    family: str
+    prompt: str
+    entry_point: str
+    starter: str = ""
+    visible: Tests = Tests(source="visible")
+    sealed: Tests = Field(default=Tests(source="sealed"), repr=False)
+    reference: str | None = Field(default=None, repr=False)
+    """A solution that passes, where the suite has one. Used to check the suite, never to train."""
+    split: Split | None = None
+
+    def brief(self) -> Brief:
+        """The part of the task that may leave this room."""
+        return Brief(
+            task_id=self.task_id,
+            suite=self.suite,
+            family=self.family,
+            split=self.split,
+            prompt=self.prompt,
+            entry_point=self.entry_point,
+            starter=self.starter,
+            visible=self.visible,
+        )
+
+    @property
+    def hash(self) -> str:
+        """Content hash of everything that defines the task, sealed tests included."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+class Question(Record):
+    """A plain question of a guard suite with an answer that a rule can check."""
+
+    id: str
+    prompt: str
+    accept: tuple[str, ...]
+    """Regular expressions; the answer counts when one of them is found in it, case ignored."""
+
+
+class Outcome(Record):
+    """What one test said."""
+
+    id: str
+    status: Status
+    detail: str = ""
+    """One short line for a person or a critic; for sealed tests it names no expected value."""
+
+
+class Verdict(Record):
+    """The judge's word on one candidate."""
+
+    status: Status
+    reason: str = ""
+    """Why it is not `passed`: pids, memory, output, disk, unsupported, no_call, abort, syntax, ..."""
+    tests: TestSource
+    outcomes: tuple[Outcome, ...] = ()
+    isolation: str = "none"
+    """The level the sandbox proved, for example `bubblewrap`."""
+    integrity: Integrity = "isolated"
+    behaviour: str | None = None
+    """Hash of the values the candidate returned, case by case: equal for equal behaviour."""
+    duration_s: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether every test passed; only with `tests == "sealed"` does it count as solved."""
+        return self.status == "passed"
+
+    @property
+    def share(self) -> float:
+        """Share of the tests that passed, between 0 and 1; 0 where none ran."""
+        if not self.outcomes:
+            return 0.0
+        return sum(o.status == "passed" for o in self.outcomes) / len(self.outcomes)
+
+
+class Suite(Record):
+    """Named tasks in three parts that never mix."""
+
+    name: str
+    tasks: tuple[Task, ...]
+
+    def __iter__(self) -> Iterator[Task]:  # type: ignore[override]  # a suite is its tasks, not its fields
+        return iter(self.tasks)
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def split(self, split: Split) -> tuple[Task, ...]:
+        """The tasks of one part, in suite order."""
+        return tuple(task for task in self.tasks if task.split == split)
+
+    def task(self, task_id: str) -> Task:
+        """The task of that id.
+
+        Raises:
+            TaskError: If the suite has none.
+        """
+        for task in self.tasks:
+            if task.task_id == task_id:
+                return task
+        raise TaskError(f"suite '{self.name}' has no task '{task_id}'; see 'codojo tasks list'")
+
+
+def split_of(suite: str, family: str) -> Split:
+    """Where a family belongs: half to `train`, a quarter each to `gate` and `held_out`.
+
+    A hash decides, so the answer never depends on which other tasks exist.
+    """
+    draw = int(hashlib.sha256(f"{suite}/{family}".encode()).hexdigest()[:8], 16) % 100
+    return "train" if draw < 50 else "gate" if draw < 75 else "held_out"
+
+
+def make_suite(name: str, tasks: Iterable[Task]) -> Suite:
+    """A suite with each task's split set from its family.
+
+    Raises:
+        TaskError: If two tasks share an id.
+    """
+    placed = tuple(
+        task.model_copy(update={"suite": name, "split": split_of(name, task.family)})
+        for task in tasks
+    )
+    seen: set[str] = set()
+    for task in placed:
+        if task.task_id in seen:
+            raise TaskError(f"suite '{name}' holds task '{task.task_id}' twice; make the ids unique")
+        seen.add(task.task_id)
+    return Suite(name=name, tasks=placed)
