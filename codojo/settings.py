@@ -1,0 +1,237 @@
+"""Settings: one frozen model, read once at the entrance, handed down section by section.
+
+Order, strongest first: command line, `CODOJO_<SECTION>__<NAME>` environment variables, the dojo's
+`codojo.toml`, the user's file, the defaults below. `load` also says where each value came from.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from codojo.errors import SettingsError
+
+DOJO_FILE = "codojo.toml"
+
+
+class Section(BaseModel):
+    """A named group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class EngineSettings(Section):
+    """What serves the models."""
+
+    kind: Literal["vllm", "transformers", "external", "scripted"] = "vllm"
+    """`vllm` and `transformers` are started by codojo; `external` is a URL of yours."""
+    model: str = "embedded"
+    """`embedded` (135M parameters: proves the machinery, far too weak to be useful), or a folder or
+    hub name of any causal language model. This is the one setting to change."""
+    url: str = ""
+    """Base URL of an `external` engine, for example `http://127.0.0.1:8000/v1`."""
+    key_env: str = ""
+    """Name of the environment variable that holds the key of an `external` engine."""
+    venv: str = ""
+    """Python environment that holds vLLM; empty: `.venv-serve` beside the one that runs codojo."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: float32 on a CPU, whose AVX2 has no bfloat16; the model's own type on a GPU."""
+    max_model_len: int = Field(2048, ge=256)
+    """Tokens of prompt and answer together."""
+    max_num_seqs: int = Field(32, ge=1)
+    """Sequences decoded at once; also how many requests codojo keeps in flight."""
+    max_lora_rank: int = Field(16, ge=1)
+    max_loras: int = Field(4, ge=1)
+    """Adapters resident at once; one more evicts the oldest, so keep it above those in use."""
+    kv_cache_gb: int = Field(2, ge=1)
+    """Memory for the key-value cache on a CPU."""
+    gpu_memory: float = Field(0.5, gt=0, le=1)
+    """Share of a GPU's memory that the engine takes; training needs the rest."""
+    ready_timeout_s: float = Field(600, gt=0)
+    request_timeout_s: float = Field(600, gt=0)
+
+
+class SandboxSettings(Section):
+    """Limits of the cage that candidates run in. Each holds for the whole process tree."""
+
+    backend: Literal["bubblewrap", "none"] = "bubblewrap"
+    """`none` runs candidates without walls and is refused without `unsafe_no_sandbox`."""
+    unsafe_no_sandbox: bool = False
+    wall_s: float = Field(10, gt=0, le=600)
+    """Seconds that one case, or one check, may take by the clock."""
+    total_s: float = Field(60, gt=0, le=3600)
+    """Seconds that all cases of one candidate may take together."""
+    cpu_s: int = Field(20, ge=1)
+    memory_mb: int = Field(512, ge=64)
+    processes: int = Field(32, ge=4)
+    tmp_mb: int = Field(32, ge=1)
+    output_kb: int = Field(256, ge=1)
+    parallel: int = Field(2, ge=1)
+    """Cages at once; the number of cores is a good value."""
+
+
+class SamplingSettings(Section):
+    """How models are sampled when a task is solved."""
+
+    temperature: float = Field(0.8, ge=0, le=2)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(256, ge=16)
+    """Cap on one answer, in tokens; what hits the cap is recorded as cut."""
+    logprobs: bool = True
+    """Keep token ids and log-probabilities where the engine returns them."""
+
+
+class TeamSettings(Section):
+    """The graphs."""
+
+    graph: str = "solo"
+    samples: int = Field(4, ge=1, le=64)
+    """Candidates per task."""
+    repairs: int = Field(1, ge=0, le=8)
+    """Rounds of critique and repair of the `team` graph."""
+    parallel: int = Field(8, ge=1)
+    """Rollouts in flight at once."""
+
+
+class MemorySettings(Section):
+    """The team's memory."""
+
+    enabled: bool = False
+    """Off by default: examples in the prompt hurt the embedded model until shown otherwise."""
+    exemplars: int = Field(1, ge=0, le=8)
+    """Past solutions shown to the coder."""
+    max_chars: int = Field(1500, ge=100)
+    """Length that everything recalled may have together."""
+
+
+class BudgetSettings(Section):
+    """What one run may spend; 0 means no limit."""
+
+    tokens: int = Field(0, ge=0)
+    calls: int = Field(0, ge=0)
+    seconds: float = Field(0, ge=0)
+
+
+class TrainSettings(Section):
+    """The recipe `sft`. Defaults: what worked for the embedded model on two cores."""
+
+    rank: int = Field(16, ge=1, le=256)
+    learning_rate: float = Field(5e-4, gt=0)
+    epochs: float = Field(3, gt=0)
+    max_steps: int = Field(0, ge=0)
+    """Upper bound on optimiser steps; 0: as many as the epochs have."""
+    batch_size: int = Field(8, ge=1)
+    max_length: int = Field(512, ge=64)
+    """Tokens of a row; longer rows are left out and counted."""
+    per_task: int = Field(4, ge=1)
+    """Rows of one task at most."""
+    anchors: int = Field(0, ge=0)
+    """Answers of the base model to plain questions mixed in, so that other abilities stay."""
+    seed: int = 0
+
+
+class GateSettings(Section):
+    """The test that a candidate adapter must win."""
+
+    samples: int = Field(8, ge=2)
+    """Answers per gate task, for the champion and for the candidate adapter each."""
+    guard_samples: int = Field(8, ge=1)
+    guard_questions: int = Field(0, ge=0)
+    """Questions of the guard suite that are asked; 0: all."""
+    alpha: float = Field(0.05, gt=0, lt=0.5)
+    """One-sided error over the life of the dojo; look n spends 6/(pi^2 n^2) of it."""
+    max_guard_drop: float = Field(0.05, ge=0, le=1)
+    """Drop on the guard suite, as a share, that refuses an adapter whatever the interval says."""
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="CODOJO_", env_nested_delimiter="__"
+    )
+
+    engine: EngineSettings = EngineSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    team: TeamSettings = TeamSettings()
+    memory: MemorySettings = MemorySettings()
+    budget: BudgetSettings = BudgetSettings()
+    train: TrainSettings = TrainSettings()
+    gate: GateSettings = GateSettings()
+
+    @classmethod
+    def settings_customise_sources(cls, *_args: Any, **_kwargs: Any) -> tuple[Any, ...]:
+        """Nothing is read behind the back of `load`, which reads each source once and names it."""
+        return (_args[1] if len(_args) > 1 else _kwargs["init_settings"],)
+
+
+class Loaded(NamedTuple):
+    """The settings, and for every `section.name` the source its value came from."""
+
+    settings: Settings
+    sources: dict[str, str]
+
+
+def load(
+    dojo: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    user_file: Path | None = None,
+) -> Loaded:
+    """Merge all sources.
+
+    Args:
+        dojo: Folder that may hold a `codojo.toml`.
+        overrides: `{"section.name": value}` from the command line or a caller.
+        user_file: Settings of the person, for all dojos; default: the platform's place for them.
+
+    Raises:
+        SettingsError: For an unreadable file, an unknown name or a value out of range.
+    """
+    import platformdirs
+
+    user = user_file or Path(platformdirs.user_config_dir("codojo")) / "config.toml"
+    merged: dict[str, dict[str, object]] = {}
+    sources: dict[str, str] = {}
+    files = [user] + ([dojo / DOJO_FILE] if dojo else [])
+    layers = [(str(path), _read_file(path)) for path in files if path.is_file()]
+    layers.append(("environment", EnvSettingsSource(Settings)()))
+    layers.append(("command line", _nested(overrides or {})))
+    for source, data in layers:
+        for section, values in data.items():
+            if not isinstance(values, dict):
+                raise SettingsError(f"'{section}' in {source} is no section; write [{section}] and its values below")
+            for name, value in values.items():
+                merged.setdefault(section, {})[name] = value
+                sources[f"{section}.{name}"] = source
+    try:
+        settings = Settings(**merged)  # type: ignore[arg-type]  # pydantic validates the sections
+    except ValidationError as err:
+        first = err.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        origin = sources.get(place, "the settings")
+        raise SettingsError(f"{place} from {origin}: {first['msg']}; see 'codojo config show'") from err
+    return Loaded(settings, sources)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return TomlConfigSettingsSource(Settings, toml_file=path)()
+    except (OSError, ValueError) as err:
+        raise SettingsError(f"cannot read settings file {path}: {err}; fix or remove it") from err
+
+
+def _nested(flat: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    nested: dict[str, dict[str, object]] = {}
+    for dotted, value in flat.items():
+        section, _, name = dotted.partition(".")
+        nested.setdefault(section, {})[name] = value
+    return nested
