@@ -118,6 +118,22 @@ class Question(Record):
     """Regular expressions; the answer counts when one of them is found in it, case ignored."""
 
 
+class Candidate(Record):
+    """One proposed solution: relative path to text. A function task has the one file `solution.py`."""
+
+    files: dict[str, str]
+
+    @classmethod
+    def of(cls, code: str) -> "Candidate":
+        """A candidate of one file."""
+        return cls(files={"solution.py": code})
+
+    @property
+    def code(self) -> str:
+        """The text of `solution.py`; empty where the candidate has none."""
+        return self.files.get("solution.py", "")
+
+
 class Outcome(Record):
     """What one test said."""
 
