@@ -208,7 +208,9 @@ def load(
     for source, data in layers:
         for section, values in data.items():
             if not isinstance(values, dict):
-                raise SettingsError(f"'{section}' in {source} is no section; write [{section}] and its values below")
+                raise SettingsError(
+                    f"'{section}' in {source} is no section; write [{section}] and its values below"
+                )
             for name, value in values.items():
                 merged.setdefault(section, {})[name] = value
                 sources[f"{section}.{name}"] = source
@@ -218,7 +220,9 @@ def load(
         first = err.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         origin = sources.get(place, "the settings")
-        raise SettingsError(f"{place} from {origin}: {first['msg']}; see 'codojo config show'") from err
+        raise SettingsError(
+            f"{place} from {origin}: {first['msg']}; see 'codojo config show'"
+        ) from err
     return Loaded(settings, sources)
 
 

@@ -1,0 +1,245 @@
+"""What the log says, as records: messages, steps, candidates and whole trajectories.
+
+A rollout writes three kinds of event: `rollout_started` (a `RolloutStart`), one `effect` for everything
+that happened (see `codojo.trajectories.journal`), and `rollout_finished` (a `RolloutEnd`). `fold` turns
+them back into a `Trajectory`. Steps form a message graph: each stores its parent step and only the
+messages that are new, so storage grows with what was said, and the exact prompt can be rebuilt.
+"""
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import JsonValue
+
+from codojo.tasks.schema import Brief, Candidate, Record, Verdict
+from codojo.trajectories.journal import EFFECT
+from codojo.trajectories.log import Event, read_log
+
+STARTED, FINISHED = "rollout_started", "rollout_finished"
+
+
+class Message(Record):
+    """One message of a conversation with a model."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class StepRef(Record):
+    """One choice of one step: what a conversation goes on from, and where a candidate came from."""
+
+    step: str
+    choice: int = 0
+
+
+class Choice(Record):
+    """One answer of a model."""
+
+    text: str
+    finish_reason: str = ""
+    """`stop`, `length` (cut at the cap), or what else the engine said."""
+    token_ids: tuple[int, ...] | None = None
+    """Sampled tokens, where the engine returns them."""
+    logprobs: tuple[float, ...] | None = None
+    """Natural logarithm of each sampled token's probability, as long as `token_ids`."""
+
+
+class StepInput(Record):
+    """What an agent asked a model: the input of a `reply` effect."""
+
+    agent: str
+    model: str
+    """Served name: the base model, or an adapter's content-hashed name."""
+    template: str
+    """Name and hash of the prompt template."""
+    parent: StepRef | None
+    messages: tuple[Message, ...]
+    """Only what is new since the parent's answer."""
+    sampling: dict[str, JsonValue]
+
+
+class StepOutput(Record):
+    """What came back: the output of a `reply` effect."""
+
+    model: str
+    """The model that says it answered; the chat model refuses any other than the one asked."""
+    choices: tuple[Choice, ...]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Step(Record):
+    """One agent's message in and the choices that came out."""
+
+    id: str
+    path: tuple[str, ...]
+    input: StepInput
+    output: StepOutput
+    duration_s: float
+
+
+class Effect(Record):
+    """Anything that happened in a rollout, as the log holds it."""
+
+    key: str
+    effect: str
+    path: tuple[str, ...]
+    input: JsonValue
+    output: JsonValue = None
+    error: dict[str, str] | None = None
+    duration_s: float = 0.0
+
+
+class Proposal(Record):
+    """A candidate of a rollout, where it came from, and what was found about it."""
+
+    candidate: Candidate
+    origin: StepRef | None = None
+    visible: Verdict | None = None
+    """From the visible tests: all that the graph may know."""
+    verdict: Verdict | None = None
+    """From the sealed tests, after the rollout had chosen; nothing of it flowed back."""
+
+
+class RolloutStart(Record):
+    """How a rollout began; enough to run it again."""
+
+    run: str
+    stage: str
+    """Which part of the run: `run`, or for the improve loop `round-1/solve` and the like."""
+    attempt: int = 0
+    brief: Brief
+    task_hash: str
+    graph: str
+    graph_version: str
+    models: dict[str, str] = {}
+    """Served model by agent."""
+    settings: dict[str, JsonValue] = {}
+    versions: dict[str, str] = {}
+
+
+class Cost(Record):
+    """What a rollout, stage or run spent."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    calls: int = 0
+    seconds: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of prompts and answers."""
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            calls=self.calls + other.calls,
+            seconds=round(self.seconds + other.seconds, 3),
+        )
+
+
+class RolloutEnd(Record):
+    """How a rollout ended: one verdict, or one named failure."""
+
+    proposals: tuple[Proposal, ...] = ()
+    chosen: int | None = None
+    verdict: Verdict | None = None
+    failure: str | None = None
+    cost: Cost = Cost()
+    reasked: int = 0
+    """Calls that were in flight when an earlier process died and were asked again."""
+    deliverable: dict[str, str] | None = None
+    """Final files of the builder, by relative path."""
+
+
+class Trajectory(Record):
+    """The record of one rollout."""
+
+    id: str
+    at: float
+    start: RolloutStart
+    effects: tuple[Effect, ...] = ()
+    end: RolloutEnd | None = None
+    """None while the rollout is unfinished."""
+
+    @property
+    def brief(self) -> Brief:
+        """What the agents knew of the task."""
+        return self.start.brief
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The judge's word on the chosen candidate."""
+        return self.end.verdict if self.end else None
+
+    @property
+    def proposals(self) -> tuple[Proposal, ...]:
+        """All candidates; judged ones carry a verdict."""
+        return self.end.proposals if self.end else ()
+
+    @cached_property
+    def steps(self) -> dict[str, Step]:
+        """The model calls by id, in the order they were logged."""
+        found: dict[str, Step] = {}
+        for effect in self.effects:
+            if effect.effect == "reply" and effect.error is None:
+                found[effect.key] = Step(
+                    id=effect.key,
+                    path=effect.path,
+                    input=StepInput.model_validate(effect.input),
+                    output=StepOutput.model_validate(effect.output),
+                    duration_s=effect.duration_s,
+                )
+        return found
+
+    def prompt(self, step_id: str) -> tuple[Message, ...]:
+        """The exact messages a step was asked with, rebuilt along its parents."""
+        step = self.steps[step_id]
+        parent = step.input.parent
+        if parent is None:
+            return step.input.messages
+        said = self.steps[parent.step].output.choices[parent.choice].text
+        before = (*self.prompt(parent.step), Message(role="assistant", content=said))
+        return before + step.input.messages
+
+
+def fold(events: Iterable[Event]) -> dict[str, Trajectory]:
+    """Trajectories by rollout id, in the order the rollouts started; unfinished ones included."""
+    starts: dict[str, Event] = {}
+    effects: dict[str, dict[str, Effect]] = {}
+    ends: dict[str, RolloutEnd] = {}
+    for event in events:
+        if event.rollout is None:
+            continue
+        if event.kind == STARTED:
+            starts.setdefault(event.rollout, event)
+        elif event.kind == EFFECT:
+            effect = _effect(event.data)
+            effects.setdefault(event.rollout, {})[effect.key] = effect
+        elif event.kind == FINISHED:
+            ends.setdefault(event.rollout, RolloutEnd.model_validate(event.data))
+    return {
+        id: Trajectory(
+            id=id,
+            at=event.at,
+            start=RolloutStart.model_validate(event.data),
+            effects=tuple(effects.get(id, {}).values()),
+            end=ends.get(id),
+        )
+        for id, event in starts.items()
+    }
+
+
+def load_trajectories(folder: Path, run: str | None = None) -> dict[str, Trajectory]:
+    """Trajectories of a log folder, of one run or of all."""
+    found = fold(read_log(folder))
+    return {id: t for id, t in found.items() if run is None or t.start.run == run}
+
+
+def _effect(data: dict[str, Any]) -> Effect:
+    names = ("key", "effect", "path", "input", "output", "error", "duration_s")
+    return Effect.model_validate({name: data[name] for name in names if name in data})
