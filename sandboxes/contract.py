@@ -1,0 +1,173 @@
+"""What every cage promises: limits in, results out, and the barriers it proved.
+
+A backend runs programs that a model wrote. Nothing the program prints, writes or exits with is a
+verdict; `judge.py` makes verdicts, from values only.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from codojo.settings import SandboxSettings
+
+Ended = Literal["exited", "killed", "timeout", "memory", "pids", "output"]
+"""How a program ended. `exited`: by itself, by exit code or signal. `killed`: by us, because nobody
+needs it any more, or by someone outside. The rest: by us, at that limit."""
+
+Signal = Literal["timeout", "memory", "pids", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one program and everything it starts may use together."""
+
+    wall_s: float
+    cpu_s: int
+    """Seconds of processor time of each process; `wall_s` bounds the tree."""
+    memory_mb: int
+    """Resident memory of the tree, and address space of each process."""
+    processes: int
+    """Processes and threads alive at once, the first one included."""
+    tmp_mb: int
+    """Size of `/tmp`, and again of `/dev/shm`."""
+    output_bytes: int
+    """Bytes of each of stdout and stderr; in an open process, of one frame."""
+
+    @classmethod
+    def of(cls, settings: SandboxSettings) -> Self:
+        """The limits that the settings name, for one program."""
+        return cls(
+            wall_s=settings.wall_s,
+            cpu_s=settings.cpu_s,
+            memory_mb=settings.memory_mb,
+            processes=settings.processes,
+            tmp_mb=settings.tmp_mb,
+            output_bytes=settings.output_kb * 1024,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What is known of a program that has ended."""
+
+    returncode: int
+    """As `subprocess` has it: negative for a signal. Written by the program: proves nothing."""
+    stdout: bytes
+    stderr: bytes
+    ended: Ended
+    truncated: bool
+    """Whether stdout or stderr was cut at `output_bytes`."""
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Barrier:
+    """One thing a program must not do, and what happened when the self-test tried it."""
+
+    name: str
+    proved: bool
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The isolation that a sandbox proved at its start."""
+
+    level: str
+    """Stamped on every verdict: `bubblewrap`, `none`."""
+    barriers: tuple[Barrier, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Barrier, ...]:
+        """The barriers that did not hold."""
+        return tuple(barrier for barrier in self.barriers if not barrier.proved)
+
+
+class CageEnded(Exception):
+    """The program at the other end is gone, or broke the framing; `ended` says which limit, if any."""
+
+    def __init__(self, ended: Ended, message: str) -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+class OpenProcess(Protocol):
+    """A running program that is spoken to in frames: four bytes of length, then that many bytes."""
+
+    async def send(self, frame: bytes) -> None:
+        """Hand over one frame.
+
+        Raises:
+            CageEnded: If the program is gone.
+        """
+        ...
+
+    async def receive(self) -> bytes:
+        """The next frame, of at most `Limits.output_bytes`.
+
+        Raises:
+            CageEnded: If the program is gone, or the frame is too large (`output`).
+        """
+        ...
+
+
+class Sandbox(Protocol):
+    """A place to run untrusted programs; entering it proves its barriers or raises `SandboxError`."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What was proved; the level alone before the sandbox is entered."""
+        ...
+
+    @property
+    def python(self) -> str:
+        """Path of the Python interpreter inside."""
+        ...
+
+    @property
+    def sealed(self) -> bool:
+        """Whether a program has process ids, `/tmp` and `/dev/shm` of its own."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        files: Mapping[str, str] = {},
+        limits: Limits | None = None,
+    ) -> ExecResult:
+        """Run a program to its end in a fresh cage.
+
+        Args:
+            argv: Absolute path of the program inside, and its arguments.
+            files: Relative path to text; they lie in the working directory.
+            limits: Instead of those of the settings.
+
+        Raises:
+            SandboxError: If the cage could not be started. What the program does never raises.
+        """
+        ...
+
+    def open(
+        self, source: str, *, limits: Limits | None = None
+    ) -> AbstractAsyncContextManager[OpenProcess]:
+        """Run Python source in a fresh cage and talk to it over its stdin and stdout.
+
+        The source is the first process of its cage. Leaving the context kills the whole tree.
+
+        Raises:
+            SandboxError: On entry, if the cage could not be started.
+        """
+        ...

@@ -1,0 +1,144 @@
+"""Runs inside a cage and tries to get out; prints, as JSON, what it got hold of.
+
+Sent as source, so standard library only. A list holds what went through and should be empty.
+"""
+
+import ctypes
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+MB = 1 << 20
+CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
+
+
+def tried(attempts: dict[str, Callable[[], object]]) -> list[str]:
+    """Names of the attempts that were not refused."""
+    through = []
+    for name, attempt in attempts.items():
+        try:
+            attempt()
+        except (OSError, MemoryError):
+            continue
+        through.append(name)
+    return through
+
+
+def connect(family: int, address: object) -> None:
+    with socket.socket(family) as client:
+        client.settimeout(1)
+        client.connect(address)
+
+
+def send(address: tuple[str, int]) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"x", address)
+
+
+def write(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+
+
+def call(name: str, *args: object) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*args) != 0:
+        raise OSError(ctypes.get_errno(), name)
+
+
+def processes() -> int:
+    """How many processes there could be at once, this one included."""
+    count = 1
+    while count < 2000:
+        try:
+            pid = os.fork()
+        except OSError:
+            break
+        if pid == 0:
+            time.sleep(60)
+            os._exit(0)
+        count += 1
+    return count
+
+
+def megabytes() -> int:
+    """How much one process could hold."""
+    held: list[bytearray] = []
+    try:
+        while len(held) < 4096:
+            held.append(bytearray(MB))
+    except MemoryError:
+        pass
+    return len(held)
+
+
+def disk(folder: str) -> int:
+    """Megabytes, rounded up, that fit in a folder over several files."""
+    total = 0
+    try:
+        for number in range(64):
+            with open(f"{folder}/fill{number}", "wb", buffering=0) as file:
+                for _ in range(16):
+                    total += file.write(bytes(MB // 16))
+    except OSError:
+        pass
+    finally:
+        for number in range(64):
+            if os.path.exists(f"{folder}/fill{number}"):
+                os.unlink(f"{folder}/fill{number}")
+    return -(-total // MB)
+
+
+def descriptors() -> list[int]:
+    found = []
+    for number in range(1024):
+        try:
+            os.fstat(number)
+        except OSError:
+            continue
+        found.append(number)
+    return found
+
+
+def main(bait: dict[str, object]) -> None:
+    seen: dict[str, object] = {"descriptors": descriptors(), "uid": os.getuid()}
+    seen["environment"] = sorted(os.environ)
+    seen["network"] = tried(
+        {
+            "loopback of the host": lambda: connect(socket.AF_INET, ("127.0.0.1", bait["port"])),
+            "abstract socket of the host": lambda: connect(
+                socket.AF_UNIX, "\0" + str(bait["abstract"])
+            ),
+            "UDP to the outside": lambda: send(("192.0.2.1", 53)),
+            "TCP to the outside": lambda: connect(socket.AF_INET, ("192.0.2.1", 80)),
+        }
+    )
+    reads = [str(bait["canary"]), "/etc/passwd", "/etc/hostname", "/root", "/home", "/var", "/sys"]
+    seen["host files"] = tried({path: lambda path=path: os.stat(path) for path in reads})
+    seen["host processes"] = tried(
+        {
+            "signal to codojo": lambda: os.kill(int(str(bait["pid"])), 0),
+            "/proc": lambda: os.listdir("/proc"),
+        }
+    )
+    places = ["/x", "/usr/x", "/usr/lib/x", "/etc/x", "/dev/x", "/bin/x", "/opt/x", "/var/x"]
+    seen["writes outside /tmp"] = tried({path: lambda path=path: write(path) for path in places})
+    seen["privileges"] = tried(
+        {
+            "chroot": lambda: os.chroot("/tmp"),
+            "mount": lambda: call("mount", b"none", b"/tmp", b"tmpfs", 0, None),
+            "new mount namespace": lambda: call("unshare", CLONE_NEWNS),
+            "new user namespace": lambda: call("unshare", CLONE_NEWUSER),
+            "host name": lambda: socket.sethostname("x"),
+            "user 0": lambda: os.setuid(0),
+        }
+    )
+    seen["/tmp"], seen["/dev/shm"] = disk("/tmp"), disk("/dev/shm")
+    seen["memory"] = megabytes()
+    print(json.dumps(seen), flush=True)
+    # Last, because the supervisor may kill the cage for it.
+    print(processes(), flush=True)
+
+
+main(json.loads(sys.argv[1]))

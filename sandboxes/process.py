@@ -1,0 +1,243 @@
+"""One untrusted program from its start to the death of its whole tree, whatever the walls are."""
+
+import asyncio
+import contextlib
+import secrets
+import struct
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from codojo.errors import SandboxError
+from codojo.sandboxes.contract import CageEnded, Ended, ExecResult, Limits
+from codojo.sandboxes.supervisor import SUPERVISOR, Watched
+
+START_S = 20.0
+"""Seconds a cage may take to start on a crowded machine; it does so in about 0.03."""
+GRACE_S = 2.0
+CHUNK = 65536
+
+BOOT = """
+import os, resource, sys
+marker, limits, kind, rest = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+for pair in limits.split():
+    name, value = pair.split("=")
+    name = getattr(resource, name, None)
+    if name is not None:
+        value, hard = int(value), resource.getrlimit(name)[1]
+        value = value if hard < 0 else min(value, hard)
+        resource.setrlimit(name, (value, value))
+os.write(1, marker.encode())
+if kind == "source":
+    sys.argv = rest[:1]
+    exec(compile(rest[1], rest[0], "exec"), {"__name__": "__main__"})
+else:
+    try:
+        os.execv(rest[0], rest)
+    except OSError as err:
+        os.write(2, f"{rest[0]}: {err.strerror}\\n".encode())
+        os._exit(127)
+"""
+"""First code in the cage: sets the limits of each process, says that it got there, and goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How a backend starts the interpreter behind its walls."""
+
+    argv: Sequence[str]
+    """Everything up to and including the interpreter's own options."""
+    sealed: bool
+    """Whether the program gets a pid namespace and tmpfs of its own."""
+    uid: int | None = None
+    """Real user and group to become before anything is started; None: stay who we are."""
+    cwd: str | None = None
+    pass_fds: Sequence[int] = ()
+
+
+def process_limits(limits: Limits, *, count_processes: bool) -> str:
+    """The limits that the kernel holds for each process, for `BOOT`."""
+    pairs = {
+        "RLIMIT_AS": limits.memory_mb << 20,
+        "RLIMIT_CPU": limits.cpu_s,
+        "RLIMIT_FSIZE": limits.tmp_mb << 20,
+        "RLIMIT_NOFILE": 128,
+        "RLIMIT_CORE": 0,
+    }
+    if count_processes:
+        # Counted for each user of each user namespace, so for this cage alone.
+        pairs["RLIMIT_NPROC"] = limits.processes
+    return " ".join(f"{name}={value}" for name, value in pairs.items())
+
+
+@dataclass(slots=True)
+class Caged:
+    """A started program, its pipes and its guard. Implements `OpenProcess`."""
+
+    process: asyncio.subprocess.Process
+    watched: Watched
+    limits: Limits
+    started_at: float = field(default_factory=time.monotonic)
+
+    async def send(self, frame: bytes) -> None:
+        """Hand over one frame."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(struct.pack(">I", len(frame)) + frame)
+            await self.process.stdin.drain()
+        except (ConnectionError, RuntimeError) as err:
+            raise CageEnded(self.ended, "the program no longer reads") from err
+
+    async def receive(self) -> bytes:
+        """The next frame; its length is checked before anything of it is read."""
+        assert self.process.stdout is not None
+        try:
+            (size,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
+            if size > self.limits.output_bytes:
+                self.watched.end("output")
+                raise CageEnded("output", f"a frame of {size} bytes")
+            return await self.process.stdout.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError) as err:
+            raise CageEnded(self.ended, "the program ended without an answer") from err
+
+    @property
+    def ended(self) -> Ended:
+        """How it ended, as far as we had a hand in it."""
+        return self.watched.ended or "exited"
+
+    async def run(self, stdin: bytes) -> ExecResult:
+        """Feed it, read at most the cap from each pipe, and wait for its end."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        async with asyncio.TaskGroup() as group:
+            feed = group.create_task(self._feed(stdin))
+            out = group.create_task(self._read(self.process.stdout))
+            err = group.create_task(self._read(self.process.stderr))
+            await self._exit()
+            feed.cancel()
+        cap = self.limits.output_bytes
+        stdout, stderr = out.result(), err.result()
+        assert self.process.returncode is not None
+        return ExecResult(
+            returncode=self.process.returncode,
+            stdout=stdout[:cap],
+            stderr=stderr[:cap],
+            ended=self.ended,
+            truncated=max(len(stdout), len(stderr)) > cap,
+            duration_s=time.monotonic() - self.started_at,
+        )
+
+    async def _feed(self, stdin: bytes) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(ConnectionError):
+            self.process.stdin.write(stdin)
+            await self.process.stdin.drain()
+            self.process.stdin.close()
+
+    async def _read(self, stream: asyncio.StreamReader) -> bytes:
+        kept = bytearray()
+        while chunk := await stream.read(CHUNK):
+            kept += chunk
+            if len(kept) > self.limits.output_bytes:
+                self.watched.end("output")
+                break
+        return bytes(kept)
+
+    async def _exit(self) -> None:
+        """Wait for the first process; what it left behind dies with it."""
+        await self.process.wait()
+        if not self.watched.sealed:
+            self.watched.end("exited")
+
+    async def kill(self) -> None:
+        """End the tree and wait until it is gone; safe to call twice, and while cancelled."""
+        ending = asyncio.ensure_future(self._end())
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending
+            raise
+
+    async def _end(self) -> None:
+        SUPERVISOR.release(self.watched)
+        self.watched.end("killed" if self.process.returncode is None else "exited")
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await self.process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            await self.process.wait()
+        # asyncio closes the pipes one loop turn after the exit; without this it warns about them.
+        self.process._transport.close()  # type: ignore[attr-defined]  # no public way to it
+        self.watched.close()
+
+
+@asynccontextmanager
+async def started(
+    launch: Launch, limits: Limits, kind: str, rest: Sequence[str]
+) -> AsyncIterator[Caged]:
+    """A program that got past its walls and limits; leaving kills its tree.
+
+    Args:
+        kind: `source` (then `rest` is a file name and Python text) or `argv`.
+
+    Raises:
+        SandboxError: If it could not be started, with what the backend said.
+    """
+    marker = secrets.token_hex(8)
+    pairs = process_limits(limits, count_processes=launch.sealed)
+    argv = [*launch.argv, "-c", BOOT, marker, pairs, kind, *rest]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env={},
+            cwd=launch.cwd or "/",
+            close_fds=True,
+            pass_fds=tuple(launch.pass_fds),
+            start_new_session=True,
+            **_identity(launch.uid),
+        )
+    except OSError as err:
+        raise SandboxError(f"cannot start {argv[0]}: {err.strerror or err}") from err
+    try:
+        watched = Watched(process.pid, limits, time.monotonic() + START_S, launch.sealed)
+    except ProcessLookupError:
+        await process.wait()
+        raise SandboxError(f"the cage did not start: {await _complaint(process)}") from None
+    caged = Caged(process, watched, limits)
+    try:
+        SUPERVISOR.watch(caged.watched)
+        await _await_marker(caged, marker.encode())
+        caged.started_at = time.monotonic()
+        caged.watched.tmpfs = launch.sealed
+        caged.watched.deadline = caged.started_at + limits.wall_s
+        yield caged
+    finally:
+        await caged.kill()
+
+
+def _identity(uid: int | None) -> dict[str, object]:
+    if uid is None:
+        return {}
+    return {"user": uid, "group": uid, "extra_groups": []}
+
+
+async def _await_marker(caged: Caged, marker: bytes) -> None:
+    assert caged.process.stdout is not None
+    try:
+        if await caged.process.stdout.readexactly(len(marker)) == marker:
+            return
+        said = "it did not say that it started"
+    except asyncio.IncompleteReadError:
+        said = await _complaint(caged.process)
+    raise SandboxError(f"the cage did not start ({caged.ended}): {said}")
+
+
+async def _complaint(process: asyncio.subprocess.Process) -> str:
+    assert process.stderr is not None
+    said = (await process.stderr.read(2000)).decode(errors="replace")
+    return said.strip() or "it gave no reason"

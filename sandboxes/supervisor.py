@@ -1,0 +1,210 @@
+"""Watches the process trees of cages from outside and kills the ones over a limit.
+
+One daemon thread serves all cages of a process, so that a busy event loop never means that nobody
+is watching. It samples about every 30 ms: memory of a tree can overshoot by what is written in that
+time, which `RLIMIT_AS` bounds for each process.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from codojo.sandboxes.contract import Ended, Limits
+
+INTERVAL_S = 0.03
+PAGE = os.sysconf("SC_PAGE_SIZE")
+INODE_BYTES = 1024
+"""Kernel memory that one file of a tmpfs costs beside its content, rounded up."""
+TMPFS = ("tmp", "dev/shm")
+
+
+@dataclass(slots=True, eq=False)
+class Watched:
+    """One cage: the process we started, and when and why it must end."""
+
+    pid: int
+    limits: Limits
+    deadline: float
+    """On the monotonic clock."""
+    sealed: bool
+    """Whether the process only guards a pid namespace, whose first process is its one child."""
+    tmpfs: bool = False
+    """Whether `/tmp` and `/dev/shm` in there are mounted, and so count as its memory."""
+    pidfd: int = field(init=False)
+    ended: Ended | None = None
+    """Set once, by whoever decided to end it."""
+
+    def __post_init__(self) -> None:
+        self.pidfd = os.pidfd_open(self.pid)
+
+    def end(self, why: Ended) -> None:
+        """Kill the tree; the first reason given stays."""
+        self.ended = self.ended or why
+        if self.sealed:
+            kill_cage(self.pid, self.pidfd)
+        else:
+            kill_plain(self.pid)
+
+    def exited(self) -> bool:
+        """Whether the process we started is gone (a zombie counts as gone)."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        """Forget the process; it must have been waited for."""
+        os.close(self.pidfd)
+
+
+class Supervisor:
+    """The thread; it lives while there is something to watch."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: set[Watched] = set()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, watched: Watched) -> None:
+        """Enforce its limits until `release`."""
+        with self._lock:
+            self._watched.add(watched)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="codojo-cages", daemon=True)
+                self._thread.start()
+
+    def release(self, watched: Watched) -> None:
+        """Stop watching; after this the thread does not touch it."""
+        with self._lock:
+            self._watched.discard(watched)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(INTERVAL_S)
+            with self._lock:
+                if not self._watched:
+                    self._thread = None
+                    return
+                for watched in self._watched:
+                    if not watched.exited():
+                        self._check(watched)
+
+    def _check(self, watched: Watched) -> None:
+        if time.monotonic() > watched.deadline:
+            watched.end("timeout")
+            return
+        tasks, pids = tree(watched.pid, itself=not watched.sealed)
+        if tasks >= watched.limits.processes:
+            watched.end("pids")
+        elif memory(pids, tmpfs=watched.tmpfs, cap=watched.limits.memory_mb << 20) is None:
+            watched.end("memory")
+
+
+SUPERVISOR = Supervisor()
+
+
+class Tree(NamedTuple):
+    """What runs below a process."""
+
+    tasks: int
+    """Threads of all its processes."""
+    pids: list[int]
+    """Parents before their children."""
+
+
+def tree(pid: int, *, itself: bool = False) -> Tree:
+    """The processes below one; `itself` counts that one as well."""
+    tasks, found, queue = 0, [], [pid] if itself else children(pid)
+    while queue:
+        pid = queue.pop()
+        found.append(pid)
+        with contextlib.suppress(OSError):
+            tasks += len(os.listdir(f"/proc/{pid}/task"))
+            queue += children(pid)
+    return Tree(tasks, found)
+
+
+def children(pid: int) -> list[int]:
+    """Ids of the direct children of a process, by any of its threads; none if it is gone."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+    return found
+
+
+def memory(pids: list[int], *, tmpfs: bool, cap: int) -> int | None:
+    """Bytes that a tree holds, its tmpfs included; None if that is more than `cap`.
+
+    The sum of resident sizes counts shared pages once per process, so it is asked first because it
+    is cheap, and the proportional sizes only where it is over the cap.
+    """
+    used = _tmpfs_bytes(pids) if tmpfs else 0
+    resident = used + sum(_resident(pid) for pid in pids)
+    if resident <= cap:
+        return resident
+    proportional = used + sum(_proportional(pid) for pid in pids)
+    return proportional if proportional <= cap else None
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
+    except (OSError, IndexError):
+        return 0
+
+
+def _proportional(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return _resident(pid)
+
+
+def _tmpfs_bytes(pids: list[int]) -> int:
+    """Content and files of the cage's own file systems, seen through its first process."""
+    used = 0
+    for pid in pids[:1]:
+        for place in TMPFS:
+            with contextlib.suppress(OSError):
+                stat = os.statvfs(f"/proc/{pid}/root/{place}")
+                used += (stat.f_blocks - stat.f_bfree) * stat.f_frsize
+                used += (stat.f_files - stat.f_ffree) * INODE_BYTES
+    return used
+
+
+def kill_cage(pid: int, pidfd: int) -> None:
+    """Kill the first process of a pid namespace or, before there is one, the process guarding it.
+
+    The kernel ends that first process only after everything else in there is dead, and its parent
+    is left to reap it and exit: once the parent is gone, so is the tree.
+    """
+    for first in children(pid):
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(first)
+            try:
+                if first in children(pid):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+                    return
+            finally:
+                os.close(handle)
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+
+
+def kill_plain(pid: int) -> None:
+    """Kill a process that leads a session of its own, and what is left below it."""
+    below = tree(pid).pids
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+    for other in below:
+        with contextlib.suppress(OSError):
+            os.kill(other, signal.SIGKILL)
