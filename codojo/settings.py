@@ -132,8 +132,6 @@ class TrainSettings(Section):
     """Tokens of a row; longer rows are left out and counted."""
     per_task: int = Field(4, ge=1)
     """Rows of one task at most."""
-    anchors: int = Field(0, ge=0)
-    """Answers of the base model to plain questions mixed in, so that other abilities stay."""
     seed: int = 0
 
 

@@ -46,10 +46,10 @@ class Budget:
         if self.parent:
             self.parent.check()
 
-    def charge(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Count one call."""
+    def charge(self, prompt_tokens: int, completion_tokens: int, calls: int = 1) -> None:
+        """Count a call, or what an earlier process spent on several."""
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
-        self.calls += 1
+        self.calls += calls
         if self.parent:
-            self.parent.charge(prompt_tokens, completion_tokens)
+            self.parent.charge(prompt_tokens, completion_tokens, calls)

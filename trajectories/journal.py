@@ -84,6 +84,11 @@ class Journal:
         """Recorded effects that this pass has not asked for; not 0 at the end means divergence."""
         return len(self._unused)
 
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """Every effect of the rollout so far, recorded and new, as the log holds it."""
+        return list(self._answers.values())
+
     def require_all_used(self) -> None:
         """Raise where the log holds effects that this pass never asked for."""
         if self._unused:

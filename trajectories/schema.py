@@ -218,7 +218,7 @@ def fold(events: Iterable[Event]) -> dict[str, Trajectory]:
         if event.kind == STARTED:
             starts.setdefault(event.rollout, event)
         elif event.kind == EFFECT:
-            effect = _effect(event.data)
+            effect = read_effect(event.data)
             effects.setdefault(event.rollout, {})[effect.key] = effect
         elif event.kind == FINISHED:
             ends.setdefault(event.rollout, RolloutEnd.model_validate(event.data))
@@ -240,6 +240,7 @@ def load_trajectories(folder: Path, run: str | None = None) -> dict[str, Traject
     return {id: t for id, t in found.items() if run is None or t.start.run == run}
 
 
-def _effect(data: dict[str, Any]) -> Effect:
+def read_effect(data: dict[str, Any]) -> Effect:
+    """An effect from the record that the journal wrote."""
     names = ("key", "effect", "path", "input", "output", "error", "duration_s")
     return Effect.model_validate({name: data[name] for name in names if name in data})

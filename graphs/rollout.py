@@ -1,0 +1,135 @@
+"""One rollout: a graph runs on a brief, then the judge speaks. Resumable at every effect."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from codojo.graphs.learning import learn
+from langgraph.graph.state import CompiledStateGraph
+
+from codojo.agents.builder import Builder
+from codojo.agents.prompts import all_hash
+from codojo.canonical import content_hash
+from codojo.errors import BudgetExceeded, RequestRefused
+from codojo.graphs.parts import Parts, judged
+from codojo.graphs.solo import solo
+from codojo.graphs.team import team
+from codojo.tasks.schema import Task, Verdict
+from codojo.trajectories.budget import Budget
+from codojo.trajectories.journal import Journal, Scope, lane, scope
+from codojo.trajectories.log import Event, Log
+from codojo.trajectories.schema import (
+    FINISHED,
+    STARTED,
+    Cost,
+    Proposal,
+    RolloutEnd,
+    RolloutStart,
+    Trajectory,
+    read_effect,
+)
+
+GRAPHS = {"solo": solo, "team": team}
+
+NO_CANDIDATE = Verdict(status="failed", reason="no_candidate", tests="sealed")
+"""The team handed in nothing that defines the entry point."""
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+
+def graph_version(graph: Graph) -> str:
+    """Changes with the graph's shape and with any prompt; a rollout resumes only on its own."""
+    return content_hash([graph.get_graph().draw_mermaid(), all_hash()])[:12]
+
+
+async def run_rollout(
+    id: str,
+    task: Task,
+    start: RolloutStart,
+    graph: Graph,
+    parts: Parts,
+    log: Log,
+    *,
+    recorded: Iterable[Event] = (),
+    budget: Budget | None = None,
+) -> Trajectory:
+    """Run or go on with a rollout to its one verdict or its one named failure.
+
+    Args:
+        recorded: Events of this rollout from an earlier process; their effects are not repeated.
+        budget: The run's; this rollout's charges go to it too.
+
+    Raises:
+        EngineError, SandboxError, LogError: The rollout stays unfinished and can be resumed.
+    """
+    recorded = list(recorded)
+    journal = Journal(log, id, recorded, budget=Budget(parent=budget))
+    if not recorded:
+        await log.write(STARTED, start.model_dump(mode="json"), id)
+    began = time.monotonic()
+    with scope(Scope(journal)):
+        end = await _play(task, start, graph, parts)
+    journal.require_all_used()
+    spent = journal.budget
+    cost = Cost(
+        prompt_tokens=spent.prompt_tokens,
+        completion_tokens=spent.completion_tokens,
+        calls=spent.calls,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    end = end.model_copy(update={"cost": cost, "reasked": journal.reasked})
+    await log.write(FINISHED, end.model_dump(mode="json"), id)
+    effects = tuple(read_effect(record) for record in journal.records)
+    return Trajectory(id=id, at=time.time(), start=start, effects=effects, end=end)
+
+
+async def _play(task: Task, start: RolloutStart, graph: Graph, parts: Parts) -> RolloutEnd:
+    """The graph, then the judge, then what the team keeps of it."""
+    try:
+        final = await graph.ainvoke({"brief": start.brief.model_dump(mode="json")})
+    except BudgetExceeded as err:
+        return RolloutEnd(failure=f"budget: {err}")
+    except RequestRefused as err:
+        return RolloutEnd(failure=f"refused: {err}")
+    proposals = tuple(Proposal.model_validate(p) for p in final.get("proposals") or ())
+    chosen: int | None = final.get("chosen")
+    with lane("finish"):
+        proposals = await _judge(task, proposals, chosen, parts)
+        verdict = proposals[chosen].verdict if chosen is not None else NO_CANDIDATE
+        end = RolloutEnd(
+            proposals=proposals,
+            chosen=chosen,
+            verdict=verdict,
+            deliverable=final.get("deliverable"),
+        )
+        await learn(start.brief, end, parts, Builder(parts.model("builder"), parts.sampling))
+    return end
+
+
+async def _judge(
+    task: Task, proposals: tuple[Proposal, ...], chosen: int | None, parts: Parts
+) -> tuple[Proposal, ...]:
+    """Every proposal with its verdict; equal texts are judged once.
+
+    A task without sealed tests (a request of a person) keeps what the visible tests said, or is
+    unverified.
+    """
+    if not len(task.sealed):
+        return tuple(
+            p.model_copy(
+                update={"verdict": p.visible or Verdict(status="unverified", tests="person")}
+            )
+            for p in proposals
+        )
+    distinct = {content_hash(p.candidate.files): p.candidate for p in proposals}
+    verdicts = await asyncio.gather(
+        *(
+            judged(parts.judge, "verdict", c, task.entry_point, task.sealed)
+            for c in distinct.values()
+        )
+    )
+    found = dict(zip(distinct, verdicts, strict=True))
+    return tuple(
+        p.model_copy(update={"verdict": found[content_hash(p.candidate.files)]}) for p in proposals
+    )
