@@ -221,6 +221,8 @@ def make_suite(name: str, tasks: Iterable[Task]) -> Suite:
     seen: set[str] = set()
     for task in placed:
         if task.task_id in seen:
-            raise TaskError(f"suite '{name}' holds task '{task.task_id}' twice; make the ids unique")
+            raise TaskError(
+                f"suite '{name}' holds task '{task.task_id}' twice; make the ids unique"
+            )
         seen.add(task.task_id)
     return Suite(name=name, tasks=placed)

@@ -109,7 +109,9 @@ def _encode(value: object, depth: int, meter: _Meter) -> object:
             items = [_encode(item, depth + 1, meter) for item in kind.__iter__(value)]  # type: ignore[attr-defined]  # each of the four has it
             return {tag: _stable(items) if "set" in tag else items}
     if isinstance(value, range):
-        return {"range": [_encode_int(part, meter) for part in (value.start, value.stop, value.step)]}
+        return {
+            "range": [_encode_int(part, meter) for part in (value.start, value.stop, value.step)]
+        }
     return {"opaque": type(value).__name__[:80]}
 
 
@@ -143,7 +145,10 @@ def _decode(data: object, depth: int, meter: _Meter) -> object:
         items = [_decode(item, depth + 1, meter) for item in payload]
         return _SEQUENCES[tag](items)
     if tag == "dict" and isinstance(payload, list):
-        pairs = [(_decode(key, depth + 1, meter), _decode(value, depth + 1, meter)) for key, value in payload]
+        pairs = [
+            (_decode(key, depth + 1, meter), _decode(value, depth + 1, meter))
+            for key, value in payload
+        ]
         return dict(pairs)
     return _decode_leaf(tag, payload, meter)
 
