@@ -1,0 +1,206 @@
+"""The judge: candidate and tests in, verdict out, with the verdict made where the candidate is not.
+
+In a cage the candidate answers one call at a time; what is expected never goes in, and answers are
+compared out here (`reading.py`). Exit codes, prints and files of the candidate decide nothing. Only
+a check written as code has to share a process with the candidate, and its verdict says so.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from codojo.canonical import content_hash
+from codojo.errors import SandboxError
+from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.reading import (
+    Answer,
+    Finding,
+    Forged,
+    cage_ended,
+    read_case,
+    read_check,
+    split_frame,
+    without_answer,
+)
+from codojo.settings import SandboxSettings
+from codojo.tasks import values
+from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, Verdict
+
+GRACE_S = 2.0
+"""How much longer than the runner the judge waits for one case, before it gives up the cage."""
+MAX_STOPS = 2
+"""Cases that may end at a limit before the rest is not run."""
+
+
+class Judge:
+    """Verdicts on candidates, `settings.parallel` at a time. The sandbox must have been entered."""
+
+    def __init__(self, sandbox: Sandbox, settings: SandboxSettings) -> None:
+        self._sandbox = sandbox
+        self._settings = settings
+        self._free = asyncio.Semaphore(settings.parallel)
+
+    async def verdict(self, candidate: Candidate, entry_point: str, tests: Tests) -> Verdict:
+        """Run every test and fold what they said into one verdict; never raises for a candidate.
+
+        The status is that of the first test that did not pass, except that an abort comes before
+        everything else: a candidate that ends its process did not mean to be judged.
+        """
+        async with self._free:
+            started = time.monotonic()
+            cage = _Cage(self._sandbox, self._settings, candidate, entry_point.strip())
+            try:
+                findings = await cage.examine(tests)
+            except SandboxError as err:
+                verdict = Verdict(status="infra_error", reason=str(err)[:200], tests=tests.source)
+            else:
+                verdict = _fold(findings, tests)
+            finally:
+                await cage.close()
+        return verdict.model_copy(
+            update={
+                "isolation": self._sandbox.capabilities.level,
+                "integrity": "isolated" if tests.check is None else "shared_process",
+                "duration_s": round(time.monotonic() - started, 4),
+            }
+        )
+
+
+def _fold(findings: Sequence[Finding], tests: Tests) -> Verdict:
+    if not findings:
+        return Verdict(status="unverified", reason="no_tests", tests=tests.source)
+    wrong = [finding for finding in findings if finding.outcome.status != "passed"]
+    aborted = [finding for finding in wrong if finding.reason == "abort"]
+    decisive = (aborted or wrong or findings)[0]
+    answers = [finding.result for finding in findings[: len(tests.cases)]]
+    answered = any(answer is not None for answer in answers)
+    return Verdict(
+        status=decisive.outcome.status,
+        reason=decisive.reason,
+        tests=tests.source,
+        outcomes=tuple(finding.outcome for finding in findings),
+        behaviour=content_hash(answers) if answered else None,
+    )
+
+
+class _Cage:
+    """The cage of one candidate, with the runner in it; replaced when a case has spoilt it."""
+
+    def __init__(
+        self, sandbox: Sandbox, settings: SandboxSettings, candidate: Candidate, entry_point: str
+    ) -> None:
+        self._sandbox = sandbox
+        self._limits = Limits.of(settings)
+        self._deadline = time.monotonic() + settings.total_s
+        self._candidate = candidate
+        self._entry_point = entry_point
+        self._nonce = secrets.token_hex(16)
+        self._held = AsyncExitStack()
+        self._process: OpenProcess | None = None
+        self._deaths = 0
+
+    async def examine(self, tests: Tests) -> list[Finding]:
+        """What each test said, in order."""
+        findings: list[Finding] = []
+        stops: list[Status] = []
+        for number, test in enumerate([*tests.cases, *([tests.check] if tests.check else [])]):
+            if len(stops) >= MAX_STOPS or self._left_s() <= 0:
+                why = stops[-1] if stops else "timeout"
+                findings.append(without_answer(test.id, why, "not run: stopped before", "stopped"))
+                continue
+            finding = await self._run(number, test, tests)
+            findings.append(finding)
+            if finding.outcome.status in ("timeout", "resource_limit"):
+                stops.append(finding.outcome.status)
+            if finding.spoilt:
+                await self.close()
+        return findings
+
+    async def _run(self, number: int, test: Case | Check, tests: Tests) -> Finding:
+        """One test; a cage that dies for reasons of ours is replaced once per candidate."""
+        question: dict[str, Any] = {"case": number}
+        if isinstance(test, Case):
+            question["args"] = test.args
+        else:
+            question["check"] = test.model_dump(include={"source", "presets", "prelude"})
+        while True:
+            try:
+                answer = await self._ask(question)
+            except CageEnded as end:
+                await self.close()
+                if end.ended not in ("exited", "killed"):
+                    return cage_ended(test.id, end.ended)
+                self._deaths += 1
+                if self._deaths > 1:
+                    return without_answer(test.id, "error", f"the cage died twice: {end}", "abort")
+            except Forged as err:
+                return without_answer(test.id, "error", str(err), "abort")
+            except TimeoutError:
+                return without_answer(test.id, "timeout", "no answer in time", "wall")
+            else:
+                if isinstance(test, Case):
+                    return read_case(answer, test, self._entry_point, tests.source)
+                return read_check(answer, test.id, self._nonce, tests.source)
+
+    async def _ask(self, question: dict[str, Any]) -> Answer:
+        process = self._process or await self._open()
+        await process.send(json.dumps(question).encode())
+        async with asyncio.timeout(self._limits.wall_s + GRACE_S):
+            frame = await process.receive()
+        return split_frame(frame, self._nonce, question["case"])
+
+    async def _open(self) -> OpenProcess:
+        limits = replace(self._limits, wall_s=max(self._left_s(), 0.1))
+        for attempt in (1, 2):
+            try:
+                self._process = await self._held.enter_async_context(
+                    self._sandbox.open(runner_source(), limits=limits)
+                )
+                break
+            except SandboxError:
+                if attempt == 2:
+                    raise
+        assert self._process is not None
+        await self._process.send(json.dumps(self._job()).encode())
+        return self._process
+
+    def _job(self) -> dict[str, Any]:
+        return {
+            "nonce": self._nonce,
+            "files": self._candidate.files,
+            "entry": self._entry_point,
+            "sealed": self._sandbox.sealed,
+            "wall_s": self._limits.wall_s,
+            "cpu_s": self._limits.cpu_s,
+            # The frame also holds the runner's own line.
+            "max_answer": self._limits.output_bytes - 512,
+        }
+
+    def _left_s(self) -> float:
+        return self._deadline - time.monotonic()
+
+    async def close(self) -> None:
+        """Kill the cage; the next test opens another."""
+        self._process = None
+        await self._held.aclose()
+
+
+@cache
+def runner_source() -> str:
+    """The runner with the one module that it shares with us, as text for an empty interpreter."""
+    shared = Path(values.__file__).read_text(encoding="utf-8")
+    runner = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
+    return (
+        "import sys, types\n"
+        "for name in ('codojo', 'codojo.tasks', 'codojo.tasks.values'):\n"
+        "    sys.modules[name] = module = types.ModuleType(name)\n"
+        f"exec(compile({shared!r}, 'values.py', 'exec'), vars(module))\n"
+        f"exec(compile({runner!r}, 'runner.py', 'exec'), {{'__name__': '__main__'}})\n"
+    )

@@ -1,0 +1,227 @@
+"""What the judge makes of the bytes that come out of a cage: pure functions that trust nothing.
+
+`failed` means that the candidate answered wrongly; `error`, that it gave no answer.
+"""
+
+import builtins
+import json
+import reprlib
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue
+
+from codojo.sandboxes.contract import Ended
+from codojo.tasks.cases import agrees, arguments
+from codojo.tasks.schema import Case, Outcome, Status, TestSource
+from codojo.tasks.values import ValueRefused, decode, encode
+
+EXCEPTIONS = {
+    name: cls
+    for name, cls in vars(builtins).items()
+    if isinstance(cls, type) and issubclass(cls, BaseException)
+}
+LIMITS = {"memory", "pids", "disk", "output"}
+MAX_DETAIL = 240
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 60
+_short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one test said, with what the verdict needs beside the outcome."""
+
+    outcome: Outcome
+    reason: str = ""
+    result: JsonValue = None
+    """The candidate's answer in canonical form; None where there was none."""
+    spoilt: bool = False
+    """Whether the cage must not be used again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A frame of the runner: its own word on the child, and the child's bytes."""
+
+    end: str
+    signal: int
+    spoilt: bool
+    body: bytes
+
+
+class Forged(Exception):
+    """A frame that the runner would not have written."""
+
+
+def split_frame(frame: bytes, nonce: str, number: int) -> Answer:
+    """The runner's head and the child's body.
+
+    Raises:
+        Forged: If the head is not for this case of this cage.
+    """
+    line, _, body = frame.partition(b"\n")
+    head = _strict_json(line)
+    if not isinstance(head, dict) or head.get("nonce") != nonce or head.get("case") != number:
+        raise Forged(f"a frame that answers no question: {line[:80]!r}")
+    signal = head.get("signal")
+    return Answer(
+        end=str(head.get("end")),
+        signal=signal if isinstance(signal, int) else 0,
+        spoilt=head.get("spoilt") is True,
+        body=body,
+    )
+
+
+def read_case(answer: Answer, case: Case, entry_point: str, source: TestSource) -> Finding:
+    """Judge one answer by value."""
+    said = _said(answer)
+    if isinstance(said, Finding):
+        return _about(said, case.id, answer)
+    if "value" in said:
+        finding = _judge_value(said["value"], case, entry_point, source)
+    elif "raised" in said:
+        finding = _judge_raised(said, case, entry_point, source)
+    else:
+        finding = _no_answer(said, source)
+    return _about(finding, case.id, answer)
+
+
+def read_check(answer: Answer, id: str, nonce: str, source: TestSource) -> Finding:
+    """Judge the run of a check in code."""
+    said = _said(answer)
+    if isinstance(said, Finding):
+        finding = said
+    elif said.get("passed") == nonce:
+        finding = _finding("passed")
+    elif "assertion" in said:
+        finding = _finding("failed", "an assertion of the check failed")
+    elif "raised" in said:
+        finding = _finding("failed", _raised_text(said, source))
+    else:
+        finding = _no_answer(said, source)
+    return _about(finding, id, answer)
+
+
+def cage_ended(id: str, ended: Ended) -> Finding:
+    """A case during which the whole cage was killed at a limit."""
+    if ended == "timeout":
+        return _about(_finding("timeout", "the time for all tests is over", "total"), id)
+    return _about(_finding("resource_limit", f"stopped at the limit: {ended}", ended), id)
+
+
+def without_answer(id: str, status: Status, detail: str, reason: str = "") -> Finding:
+    """A case that has no answer for a reason of the judge's own."""
+    return _about(_finding(status, detail, reason), id)
+
+
+def _said(answer: Answer) -> dict[str, Any] | Finding:
+    """What the child answered, or the finding where it did not."""
+    if answer.end == "timeout":
+        return _finding("timeout", "no answer in time", "wall")
+    if answer.end == "cpu":
+        return _finding("timeout", "used up its processor time", "cpu")
+    if answer.end == "large":
+        return _finding("resource_limit", "the answer is too large", "output")
+    if answer.end != "answer":
+        how = f"signal {answer.signal}" if answer.signal else "its own exit"
+        return _finding("error", f"the process ended by {how} before it answered", "abort")
+    said = _strict_json(answer.body)
+    if not isinstance(said, dict):
+        return _finding("error", "the answer cannot be read", "abort")
+    return said
+
+
+def _strict_json(data: bytes) -> object:
+    """Plain JSON or None; Python's own additions (NaN) are refused."""
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except (ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _refuse(name: str) -> object:
+    raise ValueError(name)
+
+
+def _judge_value(data: object, case: Case, entry_point: str, source: TestSource) -> Finding:
+    try:
+        value = decode(data)
+        result: Any = {"value": encode(value)}
+        right = agrees(case, value)
+    except (ValueRefused, RecursionError, TypeError, OverflowError) as err:
+        return _finding("error", f"the answer cannot be read: {err}", "abort")
+    if right:
+        return _finding("passed", result=result)
+    detail = "a wrong value"
+    if source != "sealed":
+        detail = f"{_call(case, entry_point)} gave {_short.repr(value)}, {_wanted(case)}"
+    return _finding("failed", detail, result=result)
+
+
+def _judge_raised(said: dict[str, Any], case: Case, entry_point: str, source: TestSource) -> Finding:
+    name = str(said["raised"])
+    raised = EXCEPTIONS.get(name)
+    wanted = EXCEPTIONS.get(str(decode(case.expected))) if case.rule == "raises" else None
+    result: Any = {"raised": name if raised else "?"}
+    if raised is not None and wanted is not None and issubclass(raised, wanted):
+        return _finding("passed", result=result)
+    detail = _raised_text(said, source)
+    if source != "sealed":
+        detail = f"{_call(case, entry_point)} {detail}, {_wanted(case)}"
+    return _finding("failed", detail, result=result)
+
+
+def _no_answer(said: dict[str, Any], source: TestSource) -> Finding:
+    """The child's own account of why there is no answer; at best it is not believed to be a pass."""
+    if "syntax" in said:
+        return _finding("error", f"does not compile: {said['syntax']}", "syntax")
+    if "missing" in said:
+        return _finding("error", "the entry point is not defined", "missing")
+    if "no_call" in said:
+        return _finding("error", "the check never called the candidate", "no_call")
+    if "refused" in said:
+        return _finding("resource_limit", f"the answer is {said['refused']}", "output")
+    if said.get("limit") in LIMITS:
+        return _finding("resource_limit", f"met the limit: {said['limit']}", str(said["limit"]))
+    if isinstance(said.get("load"), dict):
+        inner = said["load"]
+        if "raised" in inner:
+            return _finding("error", f"{_raised_text(inner, source)} while loading", "load")
+        return _no_answer(inner, source)
+    return _finding("error", f"ended by {said.get('abort', 'an unknown answer')}", "abort")
+
+
+def _raised_text(said: dict[str, Any], source: TestSource) -> str:
+    """The exception; its message only where it cannot carry a sealed argument."""
+    name = str(said["raised"])
+    name = name if name in EXCEPTIONS else "an exception"
+    text = f": {said.get('text')}" if source != "sealed" and said.get("text") else ""
+    return f"raised {name}{text}"
+
+
+def _call(case: Case, entry_point: str) -> str:
+    return f"{entry_point}({', '.join(_short.repr(arg) for arg in arguments(case))})"
+
+
+def _wanted(case: Case) -> str:
+    expected = decode(case.expected)
+    if case.rule == "raises":
+        return f"and should raise {expected}"
+    order = " in any order" if case.rule == "unordered" else ""
+    return f"not {_short.repr(expected)}{order}"
+
+
+def _finding(
+    status: Status, detail: str = "", reason: str = "", *, result: JsonValue = None
+) -> Finding:
+    line = "".join(char if char.isprintable() else " " for char in detail)
+    return Finding(Outcome(id="", status=status, detail=line[:MAX_DETAIL]), reason, result)
+
+
+def _about(finding: Finding, id: str, answer: Answer | None = None) -> Finding:
+    """The finding under the id of its test."""
+    outcome = finding.outcome.model_copy(update={"id": id})
+    spoilt = answer is None or answer.spoilt
+    return Finding(outcome, finding.reason, finding.result, spoilt)
