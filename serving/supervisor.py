@@ -208,7 +208,7 @@ class _Plan:
 def _plan(settings: EngineSettings, progress: Progress | None) -> _Plan:
     """Which engine, which model; converts the embedded model if need be."""
     if settings.kind == "scripted":
-        from codojo.serving.scripted import ScriptedEngine
+        from codojo.serving.scripted_engine import ScriptedEngine
 
         scripted = ScriptedEngine(Path(settings.model))
         return _Plan(settings, scripted, settings.model, scripted.script_hash)
