@@ -131,9 +131,7 @@ def average_value(table: dict[str, int]) -> float:
     return sum(table.values()) / len(table)
 
 
-@kata(
-    "table_totals", examples=[({"b": 2, "a": 9, "c": 5},)], draw=lambda r: (draws.table(r, 0, 7),)
-)
+@kata("sorting", examples=[({"b": 2, "a": 9, "c": 5},)], draw=lambda r: (draws.table(r, 0, 7),))
 def keys_by_rising_value(table: dict[str, int]) -> list[str]:
     """Return the keys of the dictionary, the one with the smallest value first; ties keep order."""
     return sorted(table, key=lambda key: table[key])
@@ -254,7 +252,10 @@ def oldest_person(people: list[dict]) -> str:
 
 
 @kata(
-    "records", examples=[([{"name": "Ann", "age": 30}, {"name": "Ben", "age": 12}],)], draw=_people
+    "records",
+    examples=[([{"name": "Ann", "age": 30}, {"name": "Ben", "age": 12}],)],
+    edges=[([{"name": "Ann", "age": 17}, {"name": "Ben", "age": 18}],), ([],)],
+    draw=_people,
 )
 def names_of_adults(people: list[dict]) -> list[str]:
     """Return the "name" of each person whose "age" is at least 18, in the same order."""

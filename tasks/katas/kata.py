@@ -24,6 +24,8 @@ class Kata:
     draw: Callable[[Random], Arguments]
     """Draws the arguments of one sealed case."""
     rule: Rule = "equal"
+    edges: tuple[Arguments, ...] = ()
+    """Arguments that are always among the sealed cases: limits, ties, what chance may miss."""
     wrong: tuple[str, ...] = ()
     """Plausible wrong solutions as source of a lambda; the tests check that each one fails."""
 
@@ -43,11 +45,12 @@ def kata(
     examples: Sequence[Arguments],
     draw: Callable[[Random], Arguments],
     rule: Rule = "equal",
+    edges: Sequence[Arguments] = (),
     wrong: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Kata]:
     """Make a kata of the reference solution below it."""
 
     def register(solve: Callable[..., Any]) -> Kata:
-        return Kata(solve, family, tuple(examples), draw, rule, tuple(wrong))
+        return Kata(solve, family, tuple(examples), draw, rule, tuple(edges), tuple(wrong))
 
     return register

@@ -169,7 +169,7 @@ def first_half(text: str) -> str:
     return text[: len(text) // 2]
 
 
-@kata("text_slices", examples=[("abcdef",)], draw=lambda r: (draws.letters(r, 0, 12),))
+@kata("every_nth", examples=[("abcdef",)], draw=lambda r: (draws.letters(r, 0, 12),))
 def every_second_letter(text: str) -> str:
     """Return the characters of `text` at positions 0, 2, 4 and so on, as one string."""
     return text[::2]

@@ -19,7 +19,7 @@ def keep_odd_numbers(numbers: list[int]) -> list[int]:
 
 @kata("even_and_odd", examples=[([1, 2, 3, 4, 5],)], draw=lambda r: (draws.ints(r),))
 def count_odd_numbers(numbers: list[int]) -> int:
-    """Return how many numbers in `numbers` are odd."""
+    """Return the count of odd numbers in the list `numbers`."""
     return sum(n % 2 for n in numbers)
 
 
@@ -198,7 +198,12 @@ def replace_negatives_with_zero(numbers: list[int]) -> list[int]:
     return [max(n, 0) for n in numbers]
 
 
-@kata("signs", examples=[(-7,)], draw=lambda r: (r.choice([0, 1, -1]) * r.randint(1, 30),))
+@kata(
+    "signs",
+    examples=[(-7,)],
+    edges=[(0,), (1,), (-1,)],
+    draw=lambda r: (r.choice([0, 1, -1]) * r.randint(1, 30),),
+)
 def sign_of(number: int) -> str:
     """Return "positive", "negative" or "zero", whichever `number` is."""
     if number == 0:
@@ -235,12 +240,6 @@ def product(numbers: list[int]) -> int:
     for n in numbers:
         result *= n
     return result
-
-
-@kata("map_numbers", examples=[(["4", "15"],)], draw=lambda r: ([str(n) for n in draws.ints(r)],))
-def texts_to_numbers(texts: list[str]) -> list[int]:
-    """Return the list of the whole numbers that the strings in `texts` stand for."""
-    return [int(text) for text in texts]
 
 
 @kata("running_values", examples=[([1, 2, 3],)], draw=lambda r: (draws.ints(r),))

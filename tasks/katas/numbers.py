@@ -68,6 +68,7 @@ def divisible_by_three_and_five(number: int) -> bool:
 @kata(
     "primes",
     examples=[(7,), (9,)],
+    edges=[(0,), (1,), (2,), (3,), (25,)],
     draw=lambda r: (r.choice([0, 1, 2, 3, 5, 11, 13, 17, 19, 23, 29, 31, 37, *range(40, 60)]),),
     wrong=["lambda number: number % 2 == 1", "lambda number: number in (2, 3, 5, 7, 11, 13)"],
 )

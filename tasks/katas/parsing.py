@@ -90,10 +90,10 @@ def file_extension(path: str) -> str:
     return path.split(".")[-1]
 
 
-@kata("file_paths", examples=[("docs/img/a.png",)], draw=lambda r: (_path(r),))
-def folder_depth(path: str) -> int:
-    """Return how many slashes `path` contains."""
-    return path.count("/")
+@kata("file_paths", examples=[("docs/img/a.png",), ("a.png",)], draw=lambda r: (_path(r),))
+def parent_folder(path: str) -> str:
+    """Return the part of `path` before its last slash, or "" if it has no slash."""
+    return "/".join(path.split("/")[:-1])
 
 
 @kata(
@@ -129,7 +129,12 @@ def _maybe_ipv4(r):
     return (".".join(parts),)
 
 
-@kata("addresses", examples=[("192.168.0.1",), ("1.2.3.256",)], draw=_maybe_ipv4)
+@kata(
+    "addresses",
+    examples=[("192.168.0.1",), ("1.2.3.256",)],
+    edges=[("9.8.7.256",), ("255.255.255.255",), ("1.2.3",), ("1.2.3.4.5",), ("1..2.3",)],
+    draw=_maybe_ipv4,
+)
 def is_ip_address(text: str) -> bool:
     """Return True if `text` is four numbers from 0 to 255 with dots between them, else False."""
     parts = text.split(".")

@@ -54,6 +54,7 @@ def add_minutes(time: str, minutes: int) -> str:
 @kata(
     "calendar",
     examples=[(2024,), (1900,)],
+    edges=[(2000,), (2100,), (2023,)],
     draw=lambda r: (
         r.choice([r.randint(15, 21) * 100, r.randint(1900, 2050), r.randint(475, 510) * 4]),
     ),
@@ -102,9 +103,9 @@ def european_date(day: str) -> str:
 
 
 @kata("date_texts", examples=[("5/3/2024",)], draw=lambda r: ("{2}/{1}/{0}".format(*draws.day(r)),))
-def date_parts(day: str) -> list[int]:
-    """Return the list of the three numbers in a date written with slashes, like "5/3/2024"."""
-    return [int(part) for part in day.split("/")]
+def month_of_date(day: str) -> int:
+    """Return the month of a date written as day, month and year with slashes, like "5/3/2024"."""
+    return int(day.split("/")[1])
 
 
 @kata("measures", examples=[(100.0,)], draw=lambda r: (r.randint(-400, 1200) / 10,), rule="close")
@@ -166,6 +167,7 @@ def fewest_coins(cents: int) -> int:
 @kata(
     "prices",
     examples=[(50, [12, 8])],
+    edges=[(20, [12, 8]), (19, [12, 8]), (0, [])],
     draw=lambda r: (
         sum(prices := draws.ints(r, 0, 5, 1, 20)) + r.choice([0, r.randint(-9, 20)]),
         prices,
@@ -322,10 +324,10 @@ def longer_word_wins(first: str, second: str) -> str:
     return "first" if len(first) > len(second) else "second"
 
 
-@kata("dice_and_games", examples=[([6, 2, 6, 1],)], draw=lambda r: (draws.ints(r, 0, 9, 1, 6),))
-def count_sixes(rolls: list[int]) -> int:
-    """Return how many of the dice rolls in the list show a 6."""
-    return rolls.count(6)
+@kata("dice_and_games", examples=[([6, 2, 5, 1],)], draw=lambda r: (draws.ints(r, 2, 8, 1, 6),))
+def best_two_rolls(rolls: list[int]) -> int:
+    """Return the sum of the two highest dice rolls in the list, which has at least two."""
+    return sum(sorted(rolls)[-2:])
 
 
 @kata(

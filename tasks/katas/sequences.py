@@ -84,12 +84,6 @@ def repeated_values(items: list[int]) -> list[int]:
     return sorted({item for item in items if items.count(item) > 1})
 
 
-@kata("duplicates", examples=[([4, 1, 4, 2, 1],)], draw=lambda r: (draws.ints(r, 0, 8, 0, 6),))
-def count_distinct(items: list[int]) -> int:
-    """Return how many different values `items` contains."""
-    return len(set(items))
-
-
 @kata(
     "flattening",
     examples=[([[1, 2], [], [3]],)],

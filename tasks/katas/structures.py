@@ -147,6 +147,7 @@ def values_in_exactly_one(first: list[int], second: list[int]) -> list[int]:
 @kata(
     "set_tests",
     examples=[([1, 2], [1, 2, 3]), ([4], [1])],
+    edges=[([1, 2], [2, 1]), ([], []), ([], [1])],
     draw=lambda r: (draws.ints(r, 0, 4, 0, 4), draws.ints(r, 2, 6, 0, 4)),
 )
 def contains_all(wanted: list[int], items: list[int]) -> bool:
@@ -212,6 +213,7 @@ def overlap_length(first: tuple[int, int], second: tuple[int, int]) -> int:
 @kata(
     "intervals",
     examples=[([(1, 4), (3, 6), (8, 9)],)],
+    edges=[([],), ([(1, 2), (4, 9), (5, 6)],), ([(3, 5), (1, 3)],)],
     draw=lambda r: ([_interval(r) for _ in range(r.randint(0, 6))],),
 )
 def merge_intervals(intervals: list[tuple[int, int]]) -> list[tuple[int, int]]:

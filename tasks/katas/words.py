@@ -277,7 +277,7 @@ def keep_digits(text: str) -> str:
 
 @kata("digits_in_text", examples=[("a1b22",)], draw=_digit_text)
 def count_digits_in_text(text: str) -> int:
-    """Return how many characters of `text` are digits."""
+    """Return the number of digits that occur anywhere in `text`."""
     return sum(c.isdigit() for c in text)
 
 
