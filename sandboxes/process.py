@@ -21,6 +21,7 @@ CHUNK = 65536
 BOOT = """
 import os, resource, sys
 marker, limits, kind, rest = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+os.read(0, 1)
 for pair in limits.split():
     name, value = pair.split("=")
     name = getattr(resource, name, None)
@@ -39,7 +40,8 @@ else:
         os.write(2, f"{rest[0]}: {err.strerror}\\n".encode())
         os._exit(127)
 """
-"""First code in the cage: sets the limits of each process, says that it got there, and goes on."""
+"""First code in the cage: waits until it is watched, sets the limits of each process, says that it
+got there, and goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +201,9 @@ async def started(
             close_fds=True,
             pass_fds=tuple(launch.pass_fds),
             start_new_session=True,
-            **_identity(launch.uid),
+            user=launch.uid,
+            group=launch.uid,
+            extra_groups=None if launch.uid is None else [],
         )
     except OSError as err:
         raise SandboxError(f"cannot start {argv[0]}: {err.strerror or err}") from err
@@ -220,15 +224,10 @@ async def started(
         await caged.kill()
 
 
-def _identity(uid: int | None) -> dict[str, object]:
-    if uid is None:
-        return {}
-    return {"user": uid, "group": uid, "extra_groups": []}
-
-
 async def _await_marker(caged: Caged, marker: bytes) -> None:
-    assert caged.process.stdout is not None
+    assert caged.process.stdout is not None and caged.process.stdin is not None
     try:
+        caged.process.stdin.write(b"\n")
         if await caged.process.stdout.readexactly(len(marker)) == marker:
             return
         said = "it did not say that it started"
@@ -240,4 +239,4 @@ async def _await_marker(caged: Caged, marker: bytes) -> None:
 async def _complaint(process: asyncio.subprocess.Process) -> str:
     assert process.stderr is not None
     said = (await process.stderr.read(2000)).decode(errors="replace")
-    return said.strip() or "it gave no reason"
+    return said.strip() or f"it gave no reason (exit code {process.returncode})"

@@ -160,7 +160,9 @@ def _judge_value(data: object, case: Case, entry_point: str, source: TestSource)
     return _finding("failed", detail, result=result)
 
 
-def _judge_raised(said: dict[str, Any], case: Case, entry_point: str, source: TestSource) -> Finding:
+def _judge_raised(
+    said: dict[str, Any], case: Case, entry_point: str, source: TestSource
+) -> Finding:
     name = str(said["raised"])
     raised = EXCEPTIONS.get(name)
     wanted = EXCEPTIONS.get(str(decode(case.expected))) if case.rule == "raises" else None

@@ -1,3 +1,5 @@
+# ruff: noqa: PTH, SIM105, S102, S108
+# Every module imported here is paid for by every candidate; running its code is the point.
 """Runs inside a cage: gives each case to a fresh child process and passes on what the child answers.
 
 Sent as source, so standard library only, down to Python 3.9. The judge sends a job (program, entry
@@ -22,6 +24,10 @@ import types
 
 from codojo.tasks.values import ValueRefused, decode, encode
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 NAMES = {
     cls: name
     for name, cls in vars(builtins).items()
@@ -30,7 +36,7 @@ NAMES = {
 """Exceptions by what they are, taken before a candidate can touch anything."""
 PRELOADED = ("collections", "itertools", "functools", "math", "typing", "heapq", "bisect", "string")
 """Imported once in the runner where the program mentions them, so that no child pays for it."""
-SCRATCH = ("/tmp/work", "/tmp", "/dev/shm")  # noqa: S108  # inside the cage
+SCRATCH = ("/tmp/work", "/tmp", "/dev/shm")
 
 
 def read_frame(source: int) -> bytes | None:
@@ -56,7 +62,7 @@ def write_frame(target: int, data: bytes) -> None:
         view = view[os.write(target, view) :]
 
 
-def serve(job: dict, source: int, target: int) -> None:
+def serve(job: dict[str, Any], source: int, target: int) -> None:
     """Answer cases until the judge closes the pipe."""
     code = job["files"].get("solution.py", "")
     for name in PRELOADED:
@@ -77,7 +83,9 @@ def _scratch(folder: str) -> bool:
     return bool(set(os.listdir(folder)) - {"work"})
 
 
-def run_child(job: dict, case: dict, alone: bool) -> tuple[dict, bytes]:
+def run_child(
+    job: dict[str, Any], case: dict[str, Any], alone: bool
+) -> tuple[dict[str, Any], bytes]:
     """How a fresh child ended, and the bytes it answered."""
     reader, writer = os.pipe()
     pid = os.fork()
@@ -145,7 +153,7 @@ def _end_child(pid: int, alone: bool) -> tuple[int, float]:
     return status, usage.ru_utime + usage.ru_stime
 
 
-def _child(job: dict, case: dict, writer: int) -> None:
+def _child(job: dict[str, Any], case: dict[str, Any], writer: int) -> None:
     """Never returns: whatever happens in here ends in `_exit`."""
     try:
         os.setsid()
@@ -159,7 +167,7 @@ def _child(job: dict, case: dict, writer: int) -> None:
         os._exit(0)
 
 
-def call(job: dict, args: object) -> dict:
+def call(job: dict[str, Any], args: object) -> dict[str, Any]:
     """What the entry point gives for the arguments."""
     module = types.ModuleType("solution")
     trouble = load(job["files"], module)
@@ -169,14 +177,14 @@ def call(job: dict, args: object) -> dict:
     if not callable(function):
         return {"missing": True}
     try:
-        return {"value": encode(function(*decode(args)))}
+        return {"value": encode(function(*decode(args)))}  # type: ignore[misc]  # it is a tuple
     except ValueRefused as err:
         return {"refused": str(err)[:200]}
     except BaseException as err:
         return describe(err)
 
 
-def load(files: dict, module: types.ModuleType) -> dict | None:
+def load(files: dict[str, str], module: types.ModuleType) -> dict[str, Any] | None:
     """Run the program as the module `solution`; None, or what went wrong."""
     sys.modules["solution"] = module
     if len(files) > 1:
@@ -186,13 +194,13 @@ def load(files: dict, module: types.ModuleType) -> dict | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as err:
         return {"syntax": f"{type(err).__name__}: {err}"[:200]}
     try:
-        exec(program, vars(module))  # noqa: S102  # that is what the cage is for
+        exec(program, vars(module))
     except BaseException as err:
         return {"load": describe(err)}
     return None
 
 
-def _lay_out(files: dict) -> None:
+def _lay_out(files: dict[str, str]) -> None:
     """Put a candidate of several files where its program can import them."""
     for path, text in files.items():
         if os.path.isabs(path) or ".." in path.split("/"):
@@ -203,7 +211,7 @@ def _lay_out(files: dict) -> None:
     sys.path.insert(0, os.getcwd())
 
 
-def describe(error: BaseException) -> dict:
+def describe(error: BaseException) -> dict[str, Any]:
     """An exception as the nearest builtin one, or as the limit that it stands for."""
     kinds = type.mro(type(error))
     if SystemExit in kinds:
@@ -222,23 +230,23 @@ def describe(error: BaseException) -> dict:
     return {"raised": next(NAMES[kind] for kind in kinds if kind in NAMES), "text": text}
 
 
-def check(job: dict, test: dict, nonce: str) -> dict:
+def check(job: dict[str, Any], test: dict[str, Any], nonce: str) -> dict[str, Any]:
     """Whether `check(candidate)` returned after calling the candidate."""
-    scope: dict = {"__name__": "check"}
+    scope: dict[str, Any] = {"__name__": "check"}
     for name in test["presets"]:
         scope[name] = __import__(name)
-    exec(test["prelude"], scope)  # noqa: S102
+    exec(test["prelude"], scope)
     module = types.ModuleType("solution")
     trouble = load(job["files"], module)
     if trouble:
         return trouble
     program = compile(test["source"], "check.py", "exec")
-    calls: list = []
+    calls: list[object] = []
     found = bind(names_in(program), job["entry"], vars(module), scope, calls)
     if not found:
         return {"missing": True}
     try:
-        exec(program, scope)  # noqa: S102
+        exec(program, scope)
         function = scope["check"]
         # A candidate may bear the name of a builtin, of a stub in the prompt, or of `check` itself.
         scope.update(found)
@@ -250,7 +258,9 @@ def check(job: dict, test: dict, nonce: str) -> dict:
     return {"passed": nonce} if calls else {"no_call": True}
 
 
-def bind(names: set, entry: str, program: dict, scope: dict, calls: list) -> dict:
+def bind(
+    names: set[str], entry: str, program: dict[str, Any], scope: dict[str, Any], calls: list[object]
+) -> dict[str, Any]:
     """What the test may mean by its free names: the candidate's entry point and other definitions.
 
     Helpers of the prompt stay the prompt's own, so a candidate cannot replace them.
@@ -264,7 +274,7 @@ def bind(names: set, entry: str, program: dict, scope: dict, calls: list) -> dic
     return found
 
 
-def counted(thing: object, calls: list) -> object:
+def counted(thing: object, calls: list[object]) -> object:
     """The candidate's function, noting that it was called; anything else as it is."""
     if not isinstance(thing, types.FunctionType):
         calls.append(thing)
@@ -277,7 +287,7 @@ def counted(thing: object, calls: list) -> object:
     return stand_in
 
 
-def names_in(code: types.CodeType) -> set:
+def names_in(code: types.CodeType) -> set[str]:
     """Every name that a program looks up outside its own functions (attributes, too)."""
     found = set(code.co_names)
     for constant in code.co_consts:

@@ -124,7 +124,7 @@ def tree(pid: int, *, itself: bool = False) -> Tree:
         pid = queue.pop()
         found.append(pid)
         with contextlib.suppress(OSError):
-            tasks += len(os.listdir(f"/proc/{pid}/task"))
+            tasks += len(list(Path(f"/proc/{pid}/task").iterdir()))
             queue += children(pid)
     return Tree(tasks, found)
 
@@ -133,8 +133,8 @@ def children(pid: int) -> list[int]:
     """Ids of the direct children of a process, by any of its threads; none if it is gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
     return found
 
 

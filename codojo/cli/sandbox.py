@@ -1,0 +1,75 @@
+"""codojo sandbox: prove the sandbox, or run a command in it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
+
+DojoOption = Annotated[Path, typer.Option("--dojo", help="Folder of the dojo.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+
+
+@app.command()
+def selftest(dojo: DojoOption = Path(), as_json: JsonOption = False) -> None:
+    """Try every wall of the sandbox and say which ones hold; exit code 6 if one does not."""
+    import asyncio
+    import json
+    from dataclasses import asdict
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from codojo.errors import SandboxError
+    from codojo.sandboxes.opening import open_sandbox
+    from codojo.sandboxes.selftest import prove
+    from codojo.settings import load
+
+    sandbox = open_sandbox(load(dojo).settings.sandbox)
+    proved = asyncio.run(prove(sandbox))
+    if as_json:
+        for barrier in proved.barriers:
+            print(json.dumps({"level": proved.level, **asdict(barrier)}))
+    else:
+        table = Table("barrier", "", "how", title=f"sandbox '{proved.level}'")
+        for barrier in proved.barriers:
+            mark = "[green]proved[/]" if barrier.proved else "[red]NOT PROVED[/]"
+            table.add_row(barrier.name, mark, barrier.how)
+        Console().print(table)
+    if proved.failed:
+        raise typer.Exit(SandboxError.exit_code)
+
+
+@app.command("exec", context_settings={"ignore_unknown_options": True})
+def run_in_cage(
+    command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
+    dojo: DojoOption = Path(),
+    unsafe_no_sandbox: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Run it without walls.")
+    ] = False,
+) -> None:
+    """Run a command in a fresh cage, with no input; ends with its exit code."""
+    import asyncio
+    import sys
+
+    from codojo.sandboxes.contract import ExecResult
+    from codojo.sandboxes.opening import open_sandbox
+    from codojo.settings import load
+
+    chosen = {"sandbox.unsafe_no_sandbox": True} if unsafe_no_sandbox else {}
+    settings = load(dojo, chosen).settings.sandbox
+
+    async def ran() -> ExecResult:
+        async with open_sandbox(settings) as sandbox:
+            # Only `/usr` is in there, so a bare name means a program of it.
+            argv = command if "/" in command[0] else [f"/usr/bin/{command[0]}", *command[1:]]
+            return await sandbox.exec(argv)
+
+    result = asyncio.run(ran())
+    sys.stdout.buffer.write(result.stdout)
+    sys.stderr.buffer.write(result.stderr)
+    if result.ended != "exited":
+        print(f"codojo: the command was stopped: {result.ended}", file=sys.stderr)
+        raise typer.Exit(124 if result.ended == "timeout" else 137)
+    raise typer.Exit(result.returncode if result.returncode >= 0 else 128 - result.returncode)
