@@ -1,4 +1,4 @@
-"""Reading what models write: code fences, JSON objects, asserted cases. Pure functions."""
+"""Reading what models write: code fences, JSON objects, lists. Pure functions."""
 
 import ast
 import json
@@ -6,10 +6,6 @@ import re
 
 from json_repair import repair_json
 from markdown_it import MarkdownIt
-
-from codojo.tasks.cases import make_case
-from codojo.tasks.schema import Case
-from codojo.tasks.values import ValueRefused
 
 _PYTHON = {"", "python", "py", "python3"}
 
@@ -61,48 +57,3 @@ def bullet_lines(text: str, limit: int) -> tuple[str, ...]:
     """The items of a Markdown list, without their marks, at most `limit`."""
     items = re.findall(r"^\s*(?:[-*+]|\d+[.)])\s+(.+?)\s*$", text, re.MULTILINE)
     return tuple(items[:limit])
-
-
-def asserted_cases(text: str, entry_point: str, limit: int = 8) -> tuple[Case, ...]:
-    """Test cases from lines like `assert f(1, 2) == 3` whose two sides are literals.
-
-    Anything else, such as a call with computed arguments, is left out: a case must be data, because
-    what a model wrote runs nowhere but in a cage, and cases are compared outside of it.
-    """
-    cases: list[Case] = []
-    seen: set[str] = set()
-    for line in text.splitlines():
-        found = re.search(rf"(?:assert\s+)?({re.escape(entry_point)}\s*\(.*)$", line)
-        parsed = _equality(found.group(1), entry_point) if found else None
-        if parsed is None or repr(parsed) in seen:
-            continue
-        seen.add(repr(parsed))
-        args, expected = parsed
-        try:
-            cases.append(make_case(f"self-{len(cases)}", args, expected))
-        except ValueRefused:
-            continue
-        if len(cases) == limit:
-            break
-    return tuple(cases)
-
-
-def _equality(text: str, entry_point: str) -> tuple[list[object], object] | None:
-    """Arguments and expected value of `f(...) == value`, if both are literals."""
-    text = text.split("  #", 1)[0].rstrip("` ,")
-    try:
-        node = ast.parse(text, mode="eval").body
-        if not isinstance(node, ast.Compare) or len(node.ops) != 1:
-            return None
-        call, operator, right = node.left, node.ops[0], node.comparators[0]
-        if (
-            not isinstance(call, ast.Call)
-            or call.keywords
-            or not isinstance(operator, ast.Eq | ast.Is)
-        ):
-            return None
-        if not isinstance(call.func, ast.Name) or call.func.id != entry_point:
-            return None
-        return [ast.literal_eval(arg) for arg in call.args], ast.literal_eval(right)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        return None

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from langchain_core.language_models import BaseChatModel
 
 from codojo.agents.asking import Sampling, ask_model
-from codojo.agents.parsing import asserted_cases
 from codojo.agents.prompts import examples, render
+from codojo.tasks.requests import read_cases
 from codojo.tasks.schema import Brief, Tests
 
 
@@ -32,5 +32,6 @@ class Tester:
             template=prompt.template,
             sampling=replace(self.sampling, n=1),
         )
-        cases = asserted_cases(reply.choices[0].text, brief.entry_point, self.limit)
+        lines = reply.choices[0].text.splitlines()
+        cases = read_cases(lines, brief.entry_point, "self", self.limit)
         return Tests(source="self_made", cases=cases)

@@ -1,17 +1,18 @@
 """What graphs are wired from, and the effects that are no model call."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from codojo.memory.recall import recall, render
-from codojo.memory.store import ChromaStore
-from codojo.sandboxes.judge import Judge
 from langchain_core.language_models import BaseChatModel
 
-from codojo.agents.asking import Sampling
+from codojo.agents.asking import Sampling, model_name
+from codojo.memory.recall import recall, render
+from codojo.memory.schema import Entry
+from codojo.memory.store import ChromaStore
+from codojo.sandboxes.judge import Judge
 from codojo.settings import Settings
 from codojo.tasks.schema import Brief, Candidate, Tests, Verdict
-from codojo.trajectories.journal import ask
+from codojo.trajectories.journal import ask, current_scope
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,18 @@ class Parts:
     settings: Settings
     memory: ChromaStore | None = None
     """None: the team works without memory."""
+    remember: Callable[[Entry], Awaitable[None]] | None = None
+    """Writes an entry to the log and then to memory; None: nothing is kept."""
+
+    def model_name(self, agent: str) -> str:
+        """The served name of an agent's model."""
+        return model_name(self.model(agent))
+
+    @staticmethod
+    def rollout_id() -> str:
+        """The rollout that is running; empty outside of one."""
+        here = current_scope()
+        return here.journal.rollout if here else ""
 
     @property
     def sampling(self) -> Sampling:

@@ -10,9 +10,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import PrivateAttr, SecretStr
 
-from codojo.errors import WrongModel
+from codojo.errors import CodojoError, EngineUnavailable, WrongModel
 from codojo.serving.engine import EngineClient
-from codojo.serving.retry import translated, with_retries
+from codojo.serving.retry import translated
 from codojo.settings import SamplingSettings
 
 
@@ -63,8 +63,7 @@ class ServedChatModel(ChatOpenAI):
         **kwargs: Any,
     ) -> ChatResult:
         wanted = int(kwargs.pop("n", None) or self.n or 1)
-        endpoint = self._client.endpoint
-        per_request = wanted if endpoint.capabilities.choices else 1
+        per_request = wanted if self._client.endpoint.capabilities.choices else 1
         if per_request > 1:
             kwargs["n"] = per_request
 
@@ -82,10 +81,7 @@ class ServedChatModel(ChatOpenAI):
             return result
 
         results = await asyncio.gather(
-            *(
-                with_retries(once, where=endpoint.url, give_up_after_s=endpoint.request_timeout_s)
-                for _ in range(wanted // per_request)
-            )
+            *(self._client.retried(once) for _ in range(wanted // per_request))
         )
         generations = [g for result in results for g in result.generations]
         return ChatResult(generations=generations, llm_output=results[0].llm_output)
@@ -137,18 +133,26 @@ class ServedChatModel(ChatOpenAI):
             if self._meter:
                 self._meter.before_call()
             kwargs["stream_usage"] = True
+            whole = False
             try:
                 async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
                     message = cast(AIMessageChunk, chunk.message)
-                    if name := message.response_metadata.get("model_name"):
+                    told = chunk.generation_info or {}
+                    whole = whole or bool(told.get("finish_reason"))
+                    if name := told.get("model_name"):
                         self._check_model(str(name))
                     if self._meter and (usage := message.usage_metadata):
                         self._meter.after_call(usage["input_tokens"], usage["output_tokens"])
                     yield chunk
-            except WrongModel:
+            except CodojoError:
                 raise
             except Exception as err:
                 raise translated(err, self._client.endpoint.url) from err
+            if not whole:
+                raise EngineUnavailable(
+                    f"the stream from {self._client.endpoint.url} ended in the middle of an "
+                    "answer; ask again"
+                )
 
     def _generate(
         self,

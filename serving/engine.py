@@ -6,10 +6,10 @@ an engine lacks are in its `Capabilities` and refused by name, never skipped in 
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Protocol, Self, cast
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, cast
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +20,8 @@ from codojo.serving.retry import with_retries
 
 MAX_REPLY_BYTES = 64 * 2**20
 """More than any honest answer: 32 choices of 8,000 tokens with log-probabilities are 30 MB."""
+
+T = TypeVar("T")
 
 Kind = Literal["vllm", "transformers", "external", "scripted"]
 
@@ -62,6 +64,8 @@ class Endpoint(BaseModel):
     max_concurrent: int = Field(32, ge=1)
     """Sequences in flight at once."""
     request_timeout_s: float = Field(600, gt=0)
+    first_wait_s: float = Field(0.5, gt=0)
+    """Before a failed request is asked again; doubles with each attempt."""
     pid: int | None = None
     """Of the process that keeps the engine; None for an `external` engine."""
     state_file: str = ""
@@ -212,6 +216,15 @@ class EngineClient:
         answer = await self._ask("POST", "/tokenize", body)
         return [int(token) for token in answer["tokens"]]
 
+    async def retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """What `attempt` returns, asked again as `with_retries` says."""
+        return await with_retries(
+            attempt,
+            where=self.endpoint.url,
+            give_up_after_s=self.endpoint.request_timeout_s,
+            first_wait_s=self.endpoint.first_wait_s,
+        )
+
     async def ensure_alive(self) -> None:
         """Return once the engine is ready and holds our adapters; waits for a restart.
 
@@ -266,9 +279,7 @@ class EngineClient:
             is_json = answer.headers.get("content-type", "").startswith("application/json")
             return answer.json() if is_json else answer.text
 
-        return await with_retries(
-            once, where=self.endpoint.url, give_up_after_s=self.endpoint.request_timeout_s
-        )
+        return await self.retried(once)
 
     def _require(self, ability: str, what: str) -> None:
         if not getattr(self.endpoint.capabilities, ability):

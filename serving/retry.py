@@ -22,7 +22,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504, 529}
-_backoff = tenacity.wait_exponential_jitter(initial=0.5, max=8, jitter=0.5)
 
 
 class Transient(EngineUnavailable):
@@ -34,13 +33,18 @@ class Transient(EngineUnavailable):
 
 
 async def with_retries(
-    attempt: Callable[[], Awaitable[T]], *, where: str, give_up_after_s: float
+    attempt: Callable[[], Awaitable[T]],
+    *,
+    where: str,
+    give_up_after_s: float,
+    first_wait_s: float = 0.5,
 ) -> T:
     """What `attempt` returns, asked up to five times.
 
     Args:
         where: The engine's address, for messages.
         give_up_after_s: No new attempt starts once this much time has passed.
+        first_wait_s: Wait before the second attempt; it doubles up to 8 s.
 
     Raises:
         EngineUnavailable: After the last attempt.
@@ -49,7 +53,7 @@ async def with_retries(
     async for trial in tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(Transient),
         stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(give_up_after_s),
-        wait=_wait,
+        wait=_WaitAsAsked(first_wait_s),
         reraise=True,
     ):
         with trial:
@@ -128,10 +132,15 @@ def _retry_after_s(response: httpx.Response) -> float:
         return 0.0
 
 
-def _wait(state: tenacity.RetryCallState) -> float:
-    error = state.outcome.exception() if state.outcome else None
-    asked = error.retry_after_s if isinstance(error, Transient) else 0.0
-    return max(asked, _backoff(state))
+class _WaitAsAsked(tenacity.wait.wait_base):
+    def __init__(self, first_s: float) -> None:
+        rising = tenacity.wait_exponential(multiplier=first_s, max=8)
+        self._backoff = rising + tenacity.wait_random(0, first_s)
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        error = retry_state.outcome.exception() if retry_state.outcome else None
+        asked = error.retry_after_s if isinstance(error, Transient) else 0.0
+        return max(asked, self._backoff(retry_state))
 
 
 def _short(text: str) -> str:

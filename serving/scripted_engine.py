@@ -104,4 +104,5 @@ def _endpoint(script: Script, port: str) -> Endpoint:
         version="1",
         capabilities=CAPABILITIES,
         request_timeout_s=30,
+        first_wait_s=0.02,
     )

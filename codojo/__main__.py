@@ -1,0 +1,5 @@
+"""`python -m codojo` is the `codojo` command."""
+
+from codojo.cli import main
+
+main()

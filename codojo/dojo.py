@@ -1,0 +1,393 @@
+"""A dojo: one folder that holds a team's whole life, and the parts that work in it.
+
+    settings    codojo.toml
+    log         log/            the only truth
+    adapters    adapters/       immutable, and which one serves
+    memory      memory/         an index made from the log
+    reports     reports/        documents made from the log
+
+Copy the folder, move the team. Parts are opened when they are first needed: reading the log starts no
+engine.
+"""
+
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from codojo.errors import ContaminationError, SettingsError
+from codojo.settings import DOJO_FILE, Settings, load
+from codojo.tasks.schema import Suite, Task, Verdict
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+    from codojo.graphs.parts import Parts
+    from codojo.graphs.run import Run, RunRecord, Watch
+    from codojo.memory.schema import Entry
+    from codojo.memory.store import ChromaStore
+    from codojo.sandboxes.judge import Judge
+    from codojo.serving.engine import EngineClient
+    from codojo.serving.registry import AdapterRegistry
+    from codojo.trajectories.export import Exported
+    from codojo.trajectories.log import Log
+    from codojo.trajectories.schema import Cost, Trajectory
+
+Say = Callable[[str], None]
+
+SETTINGS_TEMPLATE = """\
+# Settings of this dojo. Every value here is the default; uncomment to change it.
+# 'codojo config show' prints all of them, with where each value comes from.
+
+[engine]
+# kind = "vllm"            # vllm, transformers, external
+# model = "embedded"       # 135M parameters: it proves the machinery and is far too weak to be useful.
+#                          # Put a folder or hub name here, for example "Qwen/Qwen2.5-Coder-1.5B-Instruct".
+# url = ""                 # of an external engine, with key_env naming the variable that holds its key
+
+[team]
+# graph = "solo"           # solo: one coder, many samples; team: planner, coder, tester, critic, builder
+# samples = 4              # candidates per task
+
+[sampling]
+# temperature = 0.8
+# max_tokens = 256
+
+[sandbox]
+# wall_s = 10.0            # seconds for one test case
+# memory_mb = 512
+
+[memory]
+# enabled = false
+
+[train]
+# rank = 16
+# learning_rate = 0.0005
+# epochs = 3.0
+
+[gate]
+# samples = 8
+# alpha = 0.05
+"""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What `Dojo.solve` gives back."""
+
+    code: str
+    """Empty where the team wrote nothing that defines the function."""
+    verdict: Verdict | None
+    """What the tests said; `unverified` where there were none."""
+    cost: "Cost"
+    trajectory: "Trajectory"
+
+
+class Dojo:
+    """An open dojo. Use `async with Dojo.open(path) as dojo`.
+
+    Attributes:
+        root: The folder.
+        settings: As read when it was opened.
+    """
+
+    def __init__(self, root: Path, settings: Settings, sources: dict[str, str], say: Say) -> None:
+        self.root = root
+        self.settings = settings
+        self.sources = sources
+        self.say = say
+        self._stack = AsyncExitStack()
+        self._log: Log | None = None
+        self._engine: EngineClient | None = None
+        self._judge: Judge | None = None
+        self._memory: ChromaStore | None = None
+        self._memory_opened = False
+        self._isolation = "none"
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path = "dojo",
+        *,
+        overrides: Mapping[str, object] | None = None,
+        create: bool = True,
+        say: Say = lambda line: None,
+    ) -> Self:
+        """A dojo to enter with `async with`; a missing folder is made.
+
+        Args:
+            overrides: `{"section.name": value}`, stronger than file and environment.
+            create: Refuse instead of making a folder.
+            say: Gets one line for each thing that takes a while.
+
+        Raises:
+            SettingsError: If the folder cannot be used or a setting is wrong.
+        """
+        root = Path(path).resolve()
+        if not (root / DOJO_FILE).is_file():
+            if not create:
+                raise SettingsError(
+                    f"{root} is no dojo (it has no {DOJO_FILE}); make one with 'codojo init {path}'"
+                )
+            init(root)
+            say(f"made a new dojo in {root}")
+        settings, sources = load(root, overrides)
+        return cls(root, settings, sources, say)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    @property
+    def log_folder(self) -> Path:
+        """Where the log lies."""
+        return self.root / "log"
+
+    @property
+    def log(self) -> "Log":
+        """The pen of this process; taken up at the first use."""
+        if self._log is None:
+            from codojo.trajectories.log import Log
+
+            self._log = Log(self.log_folder)
+            self._stack.callback(self._log.close)
+        return self._log
+
+    @property
+    def registry(self) -> "AdapterRegistry":
+        """The adapters of this dojo."""
+        from codojo.serving.registry import AdapterRegistry
+
+        return AdapterRegistry(self.root / "adapters", self.log_folder)
+
+    async def engine(self) -> "EngineClient":
+        """The engine: the running one where it fits, else one that ends with this dojo."""
+        if self._engine is None:
+            from codojo.serving.supervisor import open_engine
+
+            opened = open_engine(self.settings.engine, progress=self.say)
+            self._engine = await self._stack.enter_async_context(opened)
+        return self._engine
+
+    async def judge(self) -> "Judge":
+        """The judge, in a sandbox whose barriers were proved."""
+        if self._judge is None:
+            from codojo.sandboxes.judge import Judge
+            from codojo.sandboxes.opening import open_sandbox
+
+            sandbox = await self._stack.enter_async_context(open_sandbox(self.settings.sandbox))
+            self._isolation = sandbox.capabilities.level
+            self._judge = Judge(sandbox, self.settings.sandbox)
+        return self._judge
+
+    async def memory(self) -> "ChromaStore | None":
+        """The team's memory; None where it is switched off or another process owns it."""
+        if self._memory_opened or not self.settings.memory.enabled:
+            return self._memory
+        import asyncio
+
+        from codojo.memory.remember import catch_up
+        from codojo.memory.store import open_memory, owner_of
+        from codojo.trajectories.log import read_log
+
+        folder = self.root / "memory"
+        self._memory = await asyncio.to_thread(open_memory, folder)
+        self._memory_opened = True
+        if self._memory is None:
+            self.say(f"memory is in use by process {owner_of(folder)}: working without it")
+            await self.log.write("memory_unavailable", {"owner": owner_of(folder)})
+        else:
+            self._stack.callback(self._memory.close)
+            await asyncio.to_thread(catch_up, self._memory, read_log(self.log_folder))
+        return self._memory
+
+    async def chat_model(self, name: str | None, agent: str = "") -> "BaseChatModel":
+        """The chat model that serves under a name; None: the base model."""
+        from codojo.serving.chat_model import chat_model
+
+        return chat_model(await self.engine(), name, self.settings.sampling)
+
+    async def parts(
+        self, *, adapter: str | None = None, suite: Suite | None = None, **changes: object
+    ) -> "Parts":
+        """What a graph is wired from.
+
+        Args:
+            adapter: Served by all agents; None: the base model. It must be loaded.
+            suite: The suite whose gate and held-out tasks memory must never hold.
+            changes: Settings to change, as `team__samples=8`.
+        """
+        from codojo.graphs.parts import Parts
+
+        settings = changed(self.settings, changes)
+        model = await self.chat_model(adapter)
+        memory = await self.memory()
+        return Parts(
+            model=lambda agent: model,
+            judge=await self.judge(),
+            settings=settings,
+            memory=memory,
+            remember=partial(self._remember, suite) if memory and suite else None,
+        )
+
+    async def champion_loaded(self) -> str | None:
+        """The champion's served name, loaded into the engine; None: the base model."""
+        name = self.registry.champion()
+        if name is not None:
+            await (await self.engine()).load_adapter(name, self.registry.path(name))
+        return name
+
+    async def versions(self) -> dict[str, str]:
+        """What this run stands on, for the record."""
+        endpoint = (await self.engine()).endpoint
+        await self.judge()
+        found = {
+            "python": platform.python_version(),
+            "engine": f"{endpoint.kind} {endpoint.version}",
+        }
+        for name in ("codojo", "langgraph", "chromadb", "trl", "peft", "transformers", "torch"):
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+        found["base_model"] = f"{endpoint.base_model} {endpoint.model_hash[:12]}"
+        found["isolation"] = self._isolation
+        return found
+
+    async def run(
+        self,
+        command: str,
+        args: dict[str, Any],
+        *,
+        resume: "RunRecord | None" = None,
+        watch: "Watch" = lambda progress: None,
+    ) -> "Run":
+        """A run, held until the dojo is closed."""
+        from codojo.graphs.run import open_run
+
+        return self._stack.enter_context(
+            open_run(
+                self.root,
+                self.log,
+                command,
+                args,
+                self.settings,
+                resume=resume,
+                watch=watch,
+                versions=await self.versions(),
+            )
+        )
+
+    async def solve(self, text: str, tests: Sequence[str] = (), *, graph: str = "") -> Solved:
+        """Have the team write one function.
+
+        Args:
+            text: What it is to do; a call in it (`slugify(text)`) names the function.
+            tests: Lines like `assert slugify('A b') == 'a-b'`; the team sees them.
+            graph: `solo` or `team`; default: the dojo's setting.
+
+        Raises:
+            TaskError, EngineError, SandboxError, BudgetExceeded: With what to do.
+        """
+        from codojo.tasks.requests import task_from_text
+
+        task = task_from_text(text, tests)
+        graph = graph or self.settings.team.graph
+        run = await self.run("solve", {"text": text, "tests": list(tests), "graph": graph})
+        (trajectory,) = await self.solve_all(run, "run", [task], graph=graph)
+        return solved(trajectory)
+
+    async def solve_all(
+        self,
+        run: "Run",
+        stage: str,
+        tasks: Sequence[Task],
+        *,
+        graph: str,
+        suite: Suite | None = None,
+    ) -> "list[Trajectory]":
+        """One rollout for each task, by the champion."""
+        champion = await self.champion_loaded()
+        parts = await self.parts(adapter=champion, suite=suite)
+        return await run.stage(
+            stage, tasks, parts, graph=graph, models={"all": parts.model_name("all")}
+        )
+
+    async def export(self, format: str, path: str | Path, *, only: str = "passed") -> "Exported":
+        """Write a training file from the log; see `codojo export --help`."""
+        from codojo.finetune.exporting import export
+
+        return export(self.log_folder, format, Path(path), only=only)
+
+    async def improve(self, suite: str = "katas", rounds: int = 1, **options: Any) -> Any:
+        """Close the loop; see `codojo.graphs.improve.improve`."""
+        from codojo.improving import improve_in
+
+        return await improve_in(self, suite, rounds, **options)
+
+    async def _remember(self, suite: Suite, entry: "Entry") -> None:
+        """Keep what the team learnt, unless it holds text of the suite's tests."""
+        from codojo.memory.remember import remember
+        from codojo.tasks.contamination import ContaminationGuard
+
+        guard = ContaminationGuard.of(suite)
+        try:
+            await remember(entry, log=self.log, store=self._memory, guard=guard)
+        except ContaminationError as err:
+            self.say(str(err))
+
+
+def init(root: Path) -> Path:
+    """Make a dojo folder with commented settings; an existing one is left as it is.
+
+    Raises:
+        SettingsError: If the folder cannot be made.
+    """
+    file = root / DOJO_FILE
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not file.exists():
+            file.write_text(SETTINGS_TEMPLATE, encoding="utf-8")
+    except OSError as err:
+        raise SettingsError(
+            f"cannot make a dojo in {root}: {err.strerror}; choose another folder"
+        ) from err
+    return file
+
+
+def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
+    """Settings with some values replaced, named as `section__name`."""
+    sections: dict[str, dict[str, object]] = {}
+    for dotted, value in changes.items():
+        section, _, name = dotted.partition("__")
+        sections.setdefault(section, {})[name] = value
+    updated = {
+        section: getattr(settings, section).model_copy(update=values)
+        for section, values in sections.items()
+    }
+    return settings.model_copy(update=updated)
+
+
+def solved(trajectory: "Trajectory") -> Solved:
+    """The answer of a finished rollout."""
+    end = trajectory.end
+    assert end is not None
+    chosen = end.proposals[end.chosen] if end.chosen is not None else None
+    return Solved(
+        code=chosen.candidate.code if chosen else "",
+        verdict=end.verdict,
+        cost=end.cost,
+        trajectory=trajectory,
+    )
