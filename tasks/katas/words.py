@@ -95,7 +95,7 @@ def join_numbers(numbers: list[int]) -> str:
     draw=lambda r: (draws.words(r, 1, 6),),
 )
 def join_with_and(words: list[str]) -> str:
-    """Return the words with commas between them, but `and` before the last: "a, b and c".
+    """Return the words with commas between them, but "and" before the last: "a, b and c".
 
     A list of one word gives that word. The list is never empty.
     """
