@@ -249,10 +249,12 @@ def main() -> None:
             return  # the parent died before it said what to do
         line += byte
     job = Job(**json.loads(line))
-    if sys.platform == "linux":
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     lock = os.open(Path(job.folder) / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not job.bound and os.fork():
+        return  # whoever started us need not wait for us; the lock stays with the child
+    if sys.platform == "linux":
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
     keeper = Keeper(job)
     if job.bound:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -91,7 +91,7 @@ async def open_engine(
     folder = Path(tempfile.mkdtemp(prefix="codojo-engine-"))
     keeper, endpoint = _start_keeper(plan, folder, bound=True)
     try:
-        await _ready(endpoint, keeper, progress)
+        endpoint = await _ready(endpoint, keeper, progress)
         async with EngineClient(endpoint) as client:
             yield client
         shutil.rmtree(folder, ignore_errors=True)
@@ -128,14 +128,17 @@ async def start_engine(
             f"an engine with other settings runs already ({left.endpoint.kind}, "
             f"{left.endpoint.base_model}); run 'codojo models stop' first"
         )
+    if _is_locked(folder):
+        raise EngineUnavailable("an engine is starting already; see 'codojo models status'")
     for name in ("state.json", "runtime.json", "engine.log"):
         (folder / name).unlink(missing_ok=True)
     keeper, endpoint = _start_keeper(plan, folder, bound=False)
+    cast(IO[bytes], keeper.stdin).close()
+    keeper.wait()  # it goes on in a child of its own
     try:
-        await _ready(endpoint, keeper, progress)
+        endpoint = await _ready(endpoint, keeper, progress)
     except BaseException:
-        keeper.terminate()
-        await asyncio.to_thread(keeper.wait)
+        stop_engine(runtime_dir=folder)
         raise
     runtime = Runtime(fingerprint=plan.fingerprint, endpoint=endpoint)
     descriptor = os.open(folder / "runtime.json", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -151,21 +154,21 @@ def stop_engine(*, runtime_dir: Path | None = None, timeout_s: float = 15) -> bo
         EngineUnavailable: If its keeper does not end.
     """
     folder = runtime_dir or default_runtime_dir()
-    state = read_state(folder / "state.json")
-    if not _is_locked(folder) or state is None:
-        (folder / "runtime.json").unlink(missing_ok=True)
-        return False
-    os.kill(state.keeper_pid, signal.SIGTERM)
     deadline = time.monotonic() + timeout_s
+    asked = False
     while _is_locked(folder):
+        state = read_state(folder / "state.json")  # None while it has not said who it is
+        if state and not asked:
+            os.kill(state.keeper_pid, signal.SIGTERM)
+            asked = True
         if time.monotonic() > deadline:
             raise EngineUnavailable(
-                f"the engine's keeper (process {state.keeper_pid}) did not end within "
-                f"{timeout_s:.0f} s; kill it by hand"
+                f"the engine's keeper ({state.keeper_pid if state else 'unknown process'}) did not "
+                f"end within {timeout_s:.0f} s; kill it by hand"
             )
         time.sleep(0.1)
     (folder / "runtime.json").unlink(missing_ok=True)
-    return True
+    return asked
 
 
 def engine_status(*, runtime_dir: Path | None = None) -> EngineStatus:
@@ -259,7 +262,6 @@ def _start_keeper(
         capabilities=plan.engine.capabilities,
         max_concurrent=plan.settings.max_num_seqs,
         request_timeout_s=plan.settings.request_timeout_s,
-        pid=keeper.pid,
         state_file=str(folder / "state.json"),
         log_file=str(folder / "engine.log"),
     )
@@ -268,7 +270,7 @@ def _start_keeper(
 
 async def _ready(
     endpoint: Endpoint, keeper: subprocess.Popen[bytes], progress: Progress | None
-) -> None:
+) -> Endpoint:
     """Wait until the engine answers; tell every ten seconds what it is doing."""
     began = told = time.monotonic()
     log = Path(endpoint.log_file)
@@ -278,7 +280,7 @@ async def _ready(
         state = read_state(endpoint.state_file)
         if state and state.phase == "ready":
             break
-        if keeper.poll() is not None:
+        if _has_ended(keeper, state):
             state = read_state(endpoint.state_file)
             reason = state.reason if state else last_words(log.with_name("keeper.log"))
             raise EngineUnavailable(
@@ -292,6 +294,13 @@ async def _ready(
         await asyncio.sleep(0.1)
     if progress:
         progress(f"{endpoint.kind} is ready after {time.monotonic() - began:.0f} s")
+    return endpoint.model_copy(update={"pid": state.keeper_pid})
+
+
+def _has_ended(keeper: subprocess.Popen[bytes], state: State | None) -> bool:
+    if keeper.poll() not in (None, 0):
+        return True
+    return state is not None and not psutil.pid_exists(state.keeper_pid)
 
 
 def _doing(log: Path) -> str:

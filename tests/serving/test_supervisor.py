@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -85,11 +84,14 @@ async def test_engine_does_not_outlive_a_killed_command(tmp_path: Path) -> None:
     )
     settings = scripted(tmp_path)
     argv = [sys.executable, "-c", command, settings.model, str(tmp_path)]
-    with subprocess.Popen(argv, env=own_env(), stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        state = read_state((await asyncio.to_thread(child.stdout.readline)).strip())
-        assert state is not None
-        child.kill()
+    child = await asyncio.create_subprocess_exec(
+        *argv, env=own_env(), stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout is not None
+    state = read_state((await child.stdout.readline()).decode().strip())
+    assert state is not None
+    child.kill()
+    await child.wait()
     assert await gone(state.engine_pid, 3)
     assert await gone(state.keeper_pid, 3)
 
