@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -110,31 +110,35 @@ async def train(
     """
     _check_rows(recipe, rows)
     work = out.with_name(f"{out.name}.partial")
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work.with_name(f"{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as err:
-        raise Busy(f"another process trains into {out}; wait for it or train elsewhere") from err
-    try:
-        if out.exists():
-            return _finished(recipe, out)
-        _open_work(work, recipe)
+    with _alone(out):
+        if made := _finished(recipe, out):
+            return made
         job = Job(
             recipe=recipe.model_copy(update={"base": str(base)}),
             rows=str(work / "rows.jsonl"),
             work=str(work),
             checkpoint_steps=checkpoint_steps,
         )
-        Path(job.rows).write_bytes(
-            b"".join(canonical_json(row.model_dump(mode="json")) + b"\n" for row in rows)
-        )
+        _open_work(work, recipe, rows)
         await _run_within_memory(job, progress)
         (work / "adapter").rename(out)
-        return _finished(recipe, out)
+        shutil.rmtree(work, ignore_errors=True)
+        made = _finished(recipe, out)
+        assert made  # renamed a moment ago
+        return made
+
+
+@contextlib.contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        raise Busy(f"another process trains into {out}; wait for it or train elsewhere") from err
+    try:
+        yield
     finally:
-        if out.exists():
-            shutil.rmtree(work, ignore_errors=True)
         lock.release()
 
 
@@ -157,7 +161,10 @@ def _check_rows(recipe: Recipe, rows: Sequence[PromptCompletion]) -> None:
         )
 
 
-def _finished(recipe: Recipe, out: Path) -> TrainResult:
+def _finished(recipe: Recipe, out: Path) -> TrainResult | None:
+    """The adapter of this recipe, if it is there already."""
+    if not out.exists():
+        return None
     try:
         manifest = Manifest.model_validate_json((out / MANIFEST).read_bytes())
     except (OSError, ValueError) as err:
@@ -170,13 +177,16 @@ def _finished(recipe: Recipe, out: Path) -> TrainResult:
     return TrainResult(out, manifest)
 
 
-def _open_work(work: Path, recipe: Recipe) -> None:
-    """Keep what an interrupted run of this recipe left, and nothing else."""
+def _open_work(work: Path, recipe: Recipe, rows: Sequence[PromptCompletion]) -> None:
+    """Write the rows, and keep what an interrupted run of this recipe left, and nothing else."""
     mark = work / "recipe"
     if not mark.is_file() or mark.read_text() != recipe.hash:
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         mark.write_text(recipe.hash)
+    shutil.rmtree(work / "adapter", ignore_errors=True)
+    lines = (canonical_json(row.model_dump(mode="json")) + b"\n" for row in rows)
+    (work / "rows.jsonl").write_bytes(b"".join(lines))
 
 
 async def _run_within_memory(job: Job, progress: Callable[[TrainProgress], None] | None) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import LoraConfig
-from safetensors import safe_open
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -30,7 +30,6 @@ from codojo.finetune.recipe import (
     MANIFEST,
     WEIGHTS,
     Manifest,
-    Recipe,
     file_hash,
     tokenizer_hash,
 )
@@ -62,7 +61,7 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
         inputs: dict[str, torch.Tensor],
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
-    ) -> torch.Tensor:
+    ) -> Any:
         """Sum of the losses of the labels, over the number of labels in the whole batch."""
         if return_outputs:
             raise NotImplementedError("this trainer keeps no outputs; it is never evaluated")
@@ -252,12 +251,11 @@ def save_adapter(model: Any, folder: Path, base_name: str) -> None:
         config.base_model_name_or_path = base_name
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
-    with safe_open(folder / WEIGHTS, framework="pt") as weights:
-        norms = [
-            float(weights.get_tensor(name).norm())
-            for name in weights.keys()
-            if "lora_B" in name  # noqa: SIM118  # no mapping
-        ]
+    norms = [
+        float(weight.norm())
+        for name, weight in load_file(folder / WEIGHTS).items()
+        if "lora_B" in name
+    ]
     if not all(map(math.isfinite, norms)):
         raise NotFinite("a weight of the adapter is")
     if not any(norms):
