@@ -10,6 +10,7 @@ Copy the folder, move the team. Parts are opened when they are first needed: rea
 engine.
 """
 
+import asyncio
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -27,6 +28,7 @@ from codojo.tasks.schema import Suite, Task, Verdict
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
+    from codojo.graphs.improve import ImprovePlan, ImproveReport
     from codojo.graphs.parts import Parts
     from codojo.graphs.run import Run, RunRecord, Watch
     from codojo.memory.schema import Entry
@@ -115,14 +117,12 @@ class Dojo:
         path: str | Path = "dojo",
         *,
         overrides: Mapping[str, object] | None = None,
-        create: bool = True,
         say: Say = lambda line: None,
     ) -> Self:
         """A dojo to enter with `async with`; a missing folder is made.
 
         Args:
             overrides: `{"section.name": value}`, stronger than file and environment.
-            create: Refuse instead of making a folder.
             say: Gets one line for each thing that takes a while.
 
         Raises:
@@ -130,10 +130,6 @@ class Dojo:
         """
         root = Path(path).resolve()
         if not (root / DOJO_FILE).is_file():
-            if not create:
-                raise SettingsError(
-                    f"{root} is no dojo (it has no {DOJO_FILE}); make one with 'codojo init {path}'"
-                )
             init(root)
             say(f"made a new dojo in {root}")
         settings, sources = load(root, overrides)
@@ -196,8 +192,6 @@ class Dojo:
         """The team's memory; None where it is switched off or another process owns it."""
         if self._memory_opened or not self.settings.memory.enabled:
             return self._memory
-        import asyncio
-
         from codojo.memory.remember import catch_up
         from codojo.memory.store import open_memory, owner_of
         from codojo.trajectories.log import read_log
@@ -325,17 +319,63 @@ class Dojo:
             stage, tasks, parts, graph=graph, models={"all": parts.model_name("all")}
         )
 
-    async def export(self, format: str, path: str | Path, *, only: str = "passed") -> "Exported":
-        """Write a training file from the log; see `codojo export --help`."""
-        from codojo.finetune.exporting import export
+    async def improve(
+        self,
+        suite: str = "katas",
+        rounds: int = 1,
+        *,
+        plan: "ImprovePlan | None" = None,
+        resume: "RunRecord | None" = None,
+        watch: "Watch" = lambda progress: None,
+    ) -> "ImproveReport":
+        """Close the loop: solve, curate, train, gate, promote or refuse, measure again.
 
-        return export(self.log_folder, format, Path(path), only=only)
+        The report is logged, and drawn as a page in `reports/<run>/`.
 
-    async def improve(self, suite: str = "katas", rounds: int = 1, **options: Any) -> Any:
-        """Close the loop; see `codojo.graphs.improve.improve`."""
-        from codojo.improving import improve_in
+        Args:
+            suite: Name or file of a suite with all three splits.
+            plan: How much of everything; stronger than `suite` and `rounds`.
+            resume: An earlier run to go on with; its own plan holds.
 
-        return await improve_in(self, suite, rounds, **options)
+        Raises:
+            TaskError, EngineError, SandboxError, TrainingError: With what to do; `resume` goes on.
+        """
+        from codojo.graphs.improve import REPORT, ImprovePlan, Loop
+        from codojo.reports.improve import write_improve
+        from codojo.tasks.guard import load_guard
+        from codojo.tasks.loaders import load_suite
+        from codojo.trajectories.schema import load_trajectories
+
+        if resume:
+            plan = ImprovePlan.model_validate(resume.args)
+        plan = plan or ImprovePlan(suite=suite, rounds=rounds)
+        loaded = load_suite(plan.suite)
+        client = await self.engine()
+        run = await self.run("improve", plan.model_dump(mode="json"), resume=resume, watch=watch)
+        loop = Loop(
+            run=run,
+            suite=loaded,
+            plan=plan,
+            settings=self.settings,
+            client=client,
+            registry=self.registry,
+            make_parts=self.parts,
+            questions=load_guard(),
+            folder=self.root,
+        )
+        report = await loop.play()
+        await self.log.write(REPORT, report.model_dump(mode="json"))
+        write_improve(self.root, report, load_trajectories(self.log_folder, run.id))
+        return report
+
+    async def export(self, format: str, path: str | Path, *, suite: str = "") -> "Exported":
+        """Write a training file from what passed on train tasks; see `codojo.exporting.export`."""
+        from codojo.exporting import export
+
+        exported, _ = await asyncio.to_thread(
+            export, self.log_folder, format, Path(path), suite=suite
+        )
+        return exported
 
     async def _remember(self, suite: Suite, entry: "Entry") -> None:
         """Keep what the team learnt, unless it holds text of the suite's tests."""
@@ -365,6 +405,19 @@ def init(root: Path) -> Path:
             f"cannot make a dojo in {root}: {err.strerror}; choose another folder"
         ) from err
     return file
+
+
+def require_dojo(root: Path) -> Path:
+    """The folder, if it is a dojo.
+
+    Raises:
+        SettingsError: If it is none.
+    """
+    if not (root / DOJO_FILE).is_file():
+        raise SettingsError(
+            f"{root} is no dojo (it has no {DOJO_FILE}); make one with 'codojo init {root}', or name another with --dojo"
+        )
+    return root
 
 
 def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:

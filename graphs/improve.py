@@ -16,20 +16,20 @@ from typing import Literal
 
 from codojo.finetune.gate import GateReport, decide
 from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
-from codojo.finetune.recipe import Recipe
-from codojo.finetune.train import TrainProgress, TrainResult, adapter_name, train
-from codojo.tasks.contamination import ContaminationGuard
-from codojo.tasks.guard import answer_is_right
 
 from codojo.agents.asking import Sampling, ask_model
 from codojo.errors import AdapterRejected, RequestRefused, TaskError
 from codojo.finetune.curators import CurationReport, rft
+from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
+from codojo.finetune.train import TrainProgress, train
 from codojo.graphs.parts import Parts
 from codojo.graphs.run import Progress, Run
 from codojo.scoring.intervals import TaskScore
 from codojo.serving.engine import EngineClient
 from codojo.serving.registry import AdapterRegistry
 from codojo.settings import Settings
+from codojo.tasks.contamination import ContaminationGuard
+from codojo.tasks.guard import answer_is_right
 from codojo.tasks.schema import Question, Record, Split, Suite, Task
 from codojo.trajectories.journal import EFFECT, Scope, lane, scope
 from codojo.trajectories.log import read_log
@@ -37,6 +37,8 @@ from codojo.trajectories.rows import PromptCompletion, rows_hash
 from codojo.trajectories.schema import Cost, Trajectory
 
 ROLE = "all"
+REPORT = "improve_report"
+"""Kind of the event that holds an `ImproveReport`."""
 PROBE = "```python\ndef add(a: int, b: int) -> int:\n    return a + b\n```\n"
 
 
@@ -96,7 +98,7 @@ class RoundReport(Record):
     curated: CurationReport
     rows: int
     rows_hash: str
-    training: TrainResult | None = None
+    training: Manifest | None = None
     adapter: str | None = None
     checks: tuple[CheckResult, ...] = ()
     gate: GateReport | None = None
@@ -307,10 +309,10 @@ class Loop:
         await self._promote(place, champion, name, reason)
         return RoundReport(**so_far, gate=gate, outcome="promoted", reason=reason)
 
-    async def _train(self, place: str, rows: Sequence[PromptCompletion]) -> tuple[TrainResult, str]:
+    async def _train(self, place: str, rows: Sequence[PromptCompletion]) -> tuple[Manifest, str]:
         endpoint = self.client.endpoint
-        recipe = Recipe.of(
-            self.settings.train, base=endpoint.model_path, base_hash=endpoint.model_hash, rows=rows
+        recipe = make_recipe(
+            self.settings.train, rows, base=endpoint.model_path, base_hash=endpoint.model_hash
         )
 
         def watch(progress: TrainProgress) -> None:
@@ -324,14 +326,14 @@ class Loop:
             result = await train(recipe, rows, Path(endpoint.model_path), out, progress=watch)
             name = adapter_name(result.folder, ROLE)
             self.registry.add(result.folder, name)
-            return {"result": result.model_dump(mode="json"), "name": name}
+            return {"manifest": result.manifest.model_dump(mode="json"), "name": name}
 
         async with _Clock(self, f"{place}/train"):
             answer = await self.run.effect(place, "train", {"recipe": recipe.hash}, perform)
-        return TrainResult.model_validate(answer.value["result"]), answer.value["name"]
+        return Manifest.model_validate(answer.value["manifest"]), answer.value["name"]
 
     async def _check(
-        self, place: str, name: str, training: TrainResult
+        self, place: str, name: str, training: Manifest
     ) -> tuple[float | None, tuple[CheckResult, ...]]:
         """The files, then the weights in the engine: does a probe's log-probability change?"""
         endpoint = self.client.endpoint

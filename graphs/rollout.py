@@ -5,13 +5,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from codojo.graphs.learning import learn
 from langgraph.graph.state import CompiledStateGraph
 
 from codojo.agents.builder import Builder
 from codojo.agents.prompts import all_hash
 from codojo.canonical import content_hash
 from codojo.errors import BudgetExceeded, RequestRefused
+from codojo.graphs.learning import learn
 from codojo.graphs.parts import Parts, judged
 from codojo.graphs.solo import solo
 from codojo.graphs.team import team

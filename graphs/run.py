@@ -49,6 +49,15 @@ class RunRecord:
     settings: dict[str, Any]
     finished: bool
 
+    @property
+    def overrides(self) -> dict[str, object]:
+        """Its settings, to open the dojo with: a resumed run goes on as it began."""
+        return {
+            f"{section}.{name}": value
+            for section, values in self.settings.items()
+            for name, value in values.items()
+        }
+
 
 @dataclass
 class Run:

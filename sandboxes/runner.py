@@ -1,4 +1,4 @@
-# ruff: noqa: PTH, SIM105, S102, S108
+# ruff: noqa: PTH103, PTH109, PTH117, PTH120, PTH123, PTH208, S102, S108, SIM105
 # Every module imported here is paid for by every candidate; running its code is the point.
 """Runs inside a cage: gives each case to a fresh child process and passes on what the child answers.
 

@@ -1,7 +1,7 @@
 """Making, showing and comparing cases: pure functions over encoded values."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from codojo.tasks.schema import Case, Rule
 from codojo.tasks.values import ValueRefused, decode, encode
@@ -52,14 +52,30 @@ def _same(a: object, b: object, *, close: bool = False) -> bool:
     if isinstance(a, bool) or isinstance(b, bool):
         return a is b
     if close and isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        return a == b or math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
+        return a == b or _is_close(a, b)
     if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
         return True
     if type(a) is type(b) and isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
         return len(a) == len(b) and all(_same(x, y, close=close) for x, y in zip(a, b, strict=True))
     if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(_same(a[key], b[key], close=close) for key in a)
+        if _marked(a) != _marked(b):
+            return False
+        return all(_same(a[key], b[key], close=close) for key in a)
+    if isinstance(a, (set, frozenset)) and isinstance(b, (set, frozenset)):
+        return _marked(a) == _marked(b)
     return a == b
+
+
+def _is_close(a: float, b: float) -> bool:
+    try:
+        return math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-6)
+    except OverflowError:  # an integer that no float can hold; equality was asked before
+        return False
+
+
+def _marked(items: Iterable[object]) -> set[tuple[bool, object]]:
+    """Hashable items with a mark on booleans, which Python holds equal to 0 and 1."""
+    return {(isinstance(item, bool), item) for item in items}
 
 
 def _same_items(a: object, b: object) -> bool:

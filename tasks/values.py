@@ -62,9 +62,12 @@ def encode(value: object) -> object:
     """Tagged JSON for a value; subclasses of builtins travel as the builtin they extend.
 
     Raises:
-        ValueRefused: If the value is over a cap.
+        ValueRefused: If the value is over a cap, or an object that only pretends to be a builtin.
     """
-    return _encode(value, 0, _Meter())
+    try:
+        return _encode(value, 0, _Meter())
+    except (TypeError, AttributeError, RuntimeError) as err:
+        raise ValueRefused(f"cannot be encoded: {type(err).__name__}") from None
 
 
 def decode(data: object) -> object:
@@ -106,7 +109,7 @@ def _encode(value: object, depth: int, meter: _Meter) -> object:
         return {"dict": [[_encode(part, depth + 1, meter) for part in pair] for pair in pairs]}
     for tag, kind in _SEQUENCES.items():
         if isinstance(value, kind):
-            items = [_encode(item, depth + 1, meter) for item in kind.__iter__(value)]  # type: ignore[attr-defined]  # each of the four has it
+            items = [_encode(item, depth + 1, meter) for item in kind.__iter__(value)]
             return {tag: _stable(items) if "set" in tag else items}
     if isinstance(value, range):
         return {
@@ -129,7 +132,11 @@ def _stable(items: list[object]) -> list[object]:
 
 def _decode(data: object, depth: int, meter: _Meter) -> object:
     meter.node(depth)
-    if data is None or isinstance(data, (bool, float)):
+    if data is None or isinstance(data, bool):
+        return data
+    if isinstance(data, float):
+        if not math.isfinite(data):
+            raise ValueRefused("nan or an infinity without its tag")
         return data
     if isinstance(data, int):
         if not -SAFE_INT <= data <= SAFE_INT:
@@ -145,11 +152,12 @@ def _decode(data: object, depth: int, meter: _Meter) -> object:
         items = [_decode(item, depth + 1, meter) for item in payload]
         return _SEQUENCES[tag](items)
     if tag == "dict" and isinstance(payload, list):
-        pairs = [
-            (_decode(key, depth + 1, meter), _decode(value, depth + 1, meter))
+        if not all(isinstance(pair, list) for pair in payload):
+            raise ValueRefused("a dictionary of something else than pairs")
+        return {
+            _decode(key, depth + 1, meter): _decode(value, depth + 1, meter)
             for key, value in payload
-        ]
-        return dict(pairs)
+        }
     return _decode_leaf(tag, payload, meter)
 
 
@@ -158,7 +166,10 @@ def _decode_leaf(tag: object, payload: object, meter: _Meter) -> object:
         return float(str(payload))
     if tag == "int" and isinstance(payload, str):
         meter.chars(len(payload))
-        return int(payload, 16)
+        number = int(payload, 16)
+        if format(number, "x") != payload:
+            raise ValueRefused("an integer that is not plain hexadecimal")
+        return number
     if tag == "bytes" and isinstance(payload, str):
         meter.chars(len(payload))
         return base64.b64decode(payload, validate=True)
@@ -168,8 +179,9 @@ def _decode_leaf(tag: object, payload: object, meter: _Meter) -> object:
             return complex(real, imag)
     if tag == "range" and isinstance(payload, list) and len(payload) == 3:
         parts = [_decode(part, MAX_DEPTH, meter) for part in payload]
-        if all(type(part) is int for part in parts):
-            return range(*parts)  # type: ignore[arg-type]  # exact integers, checked above
+        start, stop, step = (part if type(part) is int else None for part in parts)
+        if start is not None and stop is not None and step is not None:
+            return range(start, stop, step)
     if tag == "opaque" and isinstance(payload, str):
         return Opaque(payload[:80])
     raise ValueRefused(f"unknown tag {str(tag)[:40]!r}")

@@ -38,8 +38,7 @@ logger = logging.getLogger(__name__)
 SCHEMA = 1
 """Version of the event format, written as the first event of every segment."""
 
-_SUM = b',"sum":"'
-_SUM_BYTES = len(_SUM) + 8 + 2
+_TAIL_BYTES = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +58,21 @@ def frame(seq: int, at: float, kind: str, rollout: str | None, data: object) -> 
     body = canonical_json(
         {"seq": seq, "at": round(at, 6), "kind": kind, "rollout": rollout, "data": data}
     )
-    return body[:-1] + _SUM + f"{zlib.crc32(body):08x}".encode() + b'"}\n'
+    return body[:-1] + _tail(body)
 
 
 def unframe(line: bytes, segment: int) -> Event | None:
     """The event of a line with its newline, or None where the line is not what was written."""
-    body = line[:-_SUM_BYTES] + b"}"
-    if line[-_SUM_BYTES:-10] != _SUM or line[-2:] != b"}\n":
-        return None
-    if f"{zlib.crc32(body):08x}".encode() != line[-11:-3]:
+    body, tail = line[:-_TAIL_BYTES] + b"}", line[-_TAIL_BYTES:]
+    if tail != _tail(body):
         return None
     raw = json.loads(body.decode("utf-8", "surrogatepass"))
     return Event(segment, raw["seq"], raw["at"], raw["kind"], raw["rollout"], raw["data"])
+
+
+def _tail(body: bytes) -> bytes:
+    """What stands in a line in place of the body's closing brace."""
+    return b',"sum":"' + f"{zlib.crc32(body):08x}".encode() + b'"}\n'
 
 
 class Log:

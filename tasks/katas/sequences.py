@@ -209,7 +209,7 @@ def dot_product(first: list[int], second: list[int]) -> int:
 
 @kata("list_pairs", examples=[([1, 9], [3, 4])], draw=_two_equal_lists)
 def larger_of_each_pair(first: list[int], second: list[int]) -> list[int]:
-    """Return, for each position of two equally long lists, the larger of the two numbers there."""
+    """Return the list of the larger of the two numbers at each position of two equally long lists."""
     return [max(a, b) for a, b in zip(first, second)]
 
 

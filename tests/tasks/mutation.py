@@ -3,6 +3,7 @@
 import ast
 import copy
 from collections.abc import Iterator
+from typing import Any
 
 CONSTANTS = ("None", "0", "1", "-1", "''", "[]", "{}", "True", "False", "()")
 """What no task may be solved by returning, whatever the arguments."""
@@ -64,8 +65,7 @@ def mutants(source: str) -> Iterator[str]:
             mutated = _mutate(node, choice)
             if mutated is None:
                 break
-            if mutated is not node:
-                changed = _Replace(node, mutated).visit(changed)
+            changed = _Replace(node, mutated).visit(changed)
             yield ast.unparse(ast.fix_missing_locations(changed))
 
 
@@ -82,7 +82,7 @@ class _Replace(ast.NodeTransformer):
     def __init__(self, old: ast.AST, new: ast.AST) -> None:
         self.old, self.new = old, new
 
-    def visit(self, node: ast.AST) -> ast.AST:
+    def visit(self, node: ast.AST) -> Any:
         return self.new if node is self.old else self.generic_visit(node)
 
 

@@ -1,0 +1,29 @@
+"""`codojo rebuild`: everything derived, from the log."""
+
+from pathlib import Path
+
+import typer
+
+from codojo.cli.options import DojoOption, JsonOption, print_json
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def rebuild(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
+    """Make the memory's index and the adapters' pointers anew from the log.
+
+    Example: `codojo rebuild --dojo my-dojo`
+    """
+    from codojo.dojo import require_dojo
+    from codojo.memory.remember import rebuild as rebuild_memory
+    from codojo.serving.registry import AdapterRegistry
+    from codojo.trajectories.log import read_log
+
+    require_dojo(dojo)
+    AdapterRegistry(dojo / "adapters", dojo / "log").rebuild()
+    entries = rebuild_memory(dojo / "memory", read_log(dojo / "log"))
+    if as_json:
+        print_json({"memory": entries})
+        return
+    print(f"rebuilt the pointers of the adapters and {entries} entries of memory in {dojo}")

@@ -1,0 +1,198 @@
+"""`codojo run`: a graph on a request, a file, or a suite."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from codojo.cli.options import (
+    DojoOption,
+    JsonOption,
+    SetOption,
+    UnsafeOption,
+    overrides,
+    print_json,
+    quiet,
+    say,
+    unsafe,
+    watching,
+)
+from codojo.errors import SettingsError
+
+if TYPE_CHECKING:
+    from codojo.dojo import Dojo
+    from codojo.tasks.schema import Suite, Task
+    from codojo.trajectories.schema import Trajectory
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def run(
+    what: Annotated[
+        str,
+        typer.Argument(help="A request in words, or a .jsonl file of tasks.", show_default=False),
+    ] = "",
+    suite: Annotated[str, typer.Option(help="A suite: `katas`, or a .jsonl file.")] = "",
+    split: Annotated[str, typer.Option(help="Which part of a suite.")] = "train",
+    tests: Annotated[
+        list[str] | None, typer.Option("--test", help="For a request: `assert f(1) == 2`; repeat.")
+    ] = None,
+    tasks: Annotated[int, typer.Option(help="Only so many tasks, from all families.", min=0)] = 0,
+    graph: Annotated[str | None, typer.Option(help="`solo` or `team`.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Candidates per task.", min=1)] = None,
+    memory: Annotated[
+        bool | None, typer.Option("--memory/--no-memory", help="Recall and remember.")
+    ] = None,
+    budget_tokens: Annotated[
+        int | None, typer.Option(help="Stop at so many tokens.", min=1)
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", help="Go on with a run: its id, or `last`.", metavar="RUN"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would run, and stop.")
+    ] = False,
+    dojo: DojoOption = Path("dojo"),
+    settings: SetOption = None,
+    unsafe_no_sandbox: UnsafeOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a graph on a request in words, on a file of tasks, or on a suite.
+
+    Examples:
+
+    `codojo run 'Write slugify(text) ...' --test "assert slugify('A b') == 'a-b'"`
+
+    `codojo run --suite katas --split gate --samples 8 --graph team`
+
+    `codojo run --resume last`
+    """
+    changes = overrides(
+        settings,
+        team__graph=graph,
+        team__samples=samples,
+        memory__enabled=memory,
+        budget__tokens=budget_tokens,
+    ) | unsafe(unsafe_no_sandbox)
+    args = {"what": what, "suite": suite, "split": split, "tests": tests or [], "tasks": tasks}
+    asyncio.run(_run(dojo, args, changes, resume, dry_run=dry_run, as_json=as_json))
+
+
+async def _run(
+    folder: Path,
+    args: dict[str, Any],
+    changes: dict[str, object],
+    resume: str | None,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    from codojo.dojo import Dojo
+
+    record = None
+    if resume is not None:
+        from codojo.graphs.run import find_run
+
+        record = find_run(folder, "run", "" if resume == "last" else resume)
+        args, changes = record.args, record.overrides
+    suite, chosen = _tasks(args)
+    with watching(as_json) as watch:
+        async with Dojo.open(folder, overrides=changes, say=quiet if as_json else say) as dojo:
+            _check_graph(dojo)
+            if dry_run:
+                _plan(dojo, chosen, as_json)
+                return
+            run = await dojo.run("run", args, resume=record, watch=watch)
+            found = await dojo.solve_all(
+                run, "run", chosen, graph=dojo.settings.team.graph, suite=suite
+            )
+    _show(run.id, found, as_json)
+
+
+def _tasks(args: dict[str, Any]) -> "tuple[Suite | None, tuple[Task, ...]]":
+    """What is to be solved.
+
+    Raises:
+        TaskError, SettingsError: With what to write instead.
+    """
+    from codojo.graphs.improve import spread
+    from codojo.tasks.loaders import load_suite
+    from codojo.tasks.requests import task_from_text
+    from codojo.tasks.schema import SPLITS
+
+    what, name = args["what"], args["suite"]
+    if bool(what) == bool(name):
+        raise SettingsError("say what to run: a request in words, a file of tasks, or --suite NAME")
+    if not name and (what.endswith((".jsonl", ".jsonl.gz")) or Path(what).is_file()):
+        return None, load_suite(what).tasks
+    if not name:
+        return None, (task_from_text(what, args["tests"]),)
+    suite = load_suite(name)
+    if args["split"] not in SPLITS:
+        raise SettingsError(
+            f"no split is called '{args['split']}'; choose one of {', '.join(SPLITS)}"
+        )
+    return suite, spread(suite.split(args["split"]), args["tasks"])
+
+
+def _check_graph(dojo: "Dojo") -> None:
+    from codojo.graphs.rollout import GRAPHS
+
+    graph = dojo.settings.team.graph
+    if graph not in GRAPHS:
+        raise SettingsError(f"no graph is called '{graph}'; choose one of {', '.join(GRAPHS)}")
+
+
+def _plan(dojo: "Dojo", tasks: "tuple[Task, ...]", as_json: bool) -> None:
+    team = dojo.settings.team
+    plan = {
+        "tasks": len(tasks),
+        "graph": team.graph,
+        "samples": team.samples,
+        "dojo": str(dojo.root),
+    }
+    if as_json:
+        print_json(plan)
+    else:
+        print(
+            f"would solve {len(tasks)} tasks with '{team.graph}', {team.samples} candidates each, in {dojo.root}"
+        )
+
+
+def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
+    from codojo.dojo import solved
+
+    if as_json:
+        print_json(
+            {
+                "run": run,
+                "rollouts": [
+                    {
+                        "id": t.id,
+                        "task": t.brief.task_id,
+                        "code": solved(t).code,
+                        "verdict": t.verdict.model_dump(mode="json") if t.verdict else None,
+                        "failure": t.end.failure if t.end else None,
+                        "tokens": t.end.cost.tokens if t.end else 0,
+                    }
+                    for t in found
+                ],
+            }
+        )
+        return
+    from codojo.cli.options import inert
+
+    if len(found) == 1:
+        print(inert(solved(found[0]).code) or "(no code)")
+    for t in found[:200]:
+        status = t.verdict.status if t.verdict else (t.end.failure if t.end else "unfinished")
+        reason = f" ({t.verdict.reason})" if t.verdict and t.verdict.reason else ""
+        print(f"{status}{reason}  {t.brief.task_id}  {t.id}")
+    passed = sum(bool(t.verdict and t.verdict.passed) for t in found)
+    tokens = sum(t.end.cost.tokens for t in found if t.end)
+    reasked = sum(t.end.reasked for t in found if t.end)
+    again = f", {reasked} calls asked again" if reasked else ""
+    print(f"{passed} of {len(found)} passed, {tokens:,} tokens{again}; run {run}")

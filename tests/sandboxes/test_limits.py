@@ -1,0 +1,226 @@
+"""What every backend promises about limits, tried on the one that has walls."""
+
+import asyncio
+import os
+import resource
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from codojo.errors import SandboxError
+from codojo.sandboxes import ExecResult, Limits, Sandbox, open_sandbox
+from codojo.sandboxes.contract import CageEnded
+from codojo.settings import SandboxSettings
+
+Run = Callable[[str], Awaitable[ExecResult]]
+
+FORK_BOMB = """
+import os, time
+for _ in range(2000):
+    try:
+        if os.fork() == 0:
+            time.sleep(60)
+    except OSError:
+        time.sleep(0.01)
+time.sleep(60)
+"""
+THREAD_BOMB = """
+import threading, time
+for _ in range(5000):
+    try:
+        threading.Thread(target=time.sleep, args=(60,)).start()
+    except RuntimeError:
+        time.sleep(0.01)
+"""
+
+
+async def test_program_gets_its_input_files_and_an_exit_code(sandbox: Sandbox) -> None:
+    code = "import sys; print(open('a/b.txt').read(), sys.stdin.read()); sys.exit(7)"
+    argv = [sandbox.python, "-I", "-c", code]
+    ran = await sandbox.exec(argv, stdin=b"typed", files={"a/b.txt": "hé"})
+    assert (ran.stdout, ran.returncode, ran.ended) == ("hé typed\n".encode(), 7, "exited")
+    assert not ran.truncated
+
+
+async def test_bytes_of_any_kind_come_back_as_they_were(run: Run) -> None:
+    ran = await run(r"import os; os.write(1, b'\0\xff\x1b]0;x\x07 no newline')")
+    assert ran.stdout == b"\0\xff\x1b]0;x\x07 no newline"
+
+
+@pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", ""])
+async def test_file_outside_the_working_directory_is_refused(sandbox: Sandbox, path: str) -> None:
+    with pytest.raises(ValueError, match="relative path"):
+        await sandbox.exec(["/usr/bin/true"], files={path: "x"})
+
+
+async def test_missing_program_is_a_result_of_the_program(sandbox: Sandbox) -> None:
+    ran = await sandbox.exec(["/usr/bin/no-such-program"])
+    assert ran.returncode == 127
+    assert b"no-such-program" in ran.stderr
+
+
+@pytest.mark.row("A1")
+@pytest.mark.row("A2")
+async def test_fork_bomb_is_stopped_while_the_host_keeps_forking(run: Run) -> None:
+    bomb = asyncio.create_task(run(FORK_BOMB))
+    while not bomb.done():
+        probe = await asyncio.create_subprocess_exec("/usr/bin/true")
+        assert await probe.wait() == 0
+        await asyncio.sleep(0.02)
+    assert bomb.result().ended == "pids"
+    assert bomb.result().duration_s < 2
+
+
+@pytest.mark.row("A14")
+async def test_threads_count_as_processes(run: Run) -> None:
+    assert (await run(THREAD_BOMB)).ended == "pids"
+
+
+@pytest.mark.row("A3")
+async def test_one_process_cannot_hold_more_than_its_memory(run: Run) -> None:
+    ran = await run("held = [bytearray(20_000_000) for _ in range(100)]; print('held')")
+    assert b"held" not in ran.stdout
+    assert ran.ended == "memory" or b"MemoryError" in ran.stderr
+
+
+@pytest.mark.row("A4")
+async def test_memory_of_many_processes_is_added_up(run: Run) -> None:
+    ran = await run(
+        "import os, time\n"
+        "for _ in range(5):\n"
+        "    if os.fork() == 0: held = b'x' * 80_000_000; time.sleep(60)\n"
+        "time.sleep(60)"
+    )
+    assert ran.ended == "memory"
+
+
+@pytest.mark.row("A5")
+@pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
+async def test_files_in_memory_are_capped(run: Run, folder: str) -> None:
+    ran = await run(
+        "total = 0\n"
+        "try:\n"
+        f"  for n in range(40): total += open(f'{folder}/{{n}}', 'wb', 0).write(bytes(1 << 20))\n"
+        "except OSError as err: print(err.errno)\n"
+        "print(total >> 20)"
+    )
+    assert ran.stdout.split() == [b"28", b"4"]
+
+
+@pytest.mark.row("A7")
+async def test_many_small_files_count_as_memory(run: Run) -> None:
+    ran = await run("n = 0\nwhile True: open(f'/tmp/{n}', 'w').close(); n += 1")
+    assert ran.ended in ("memory", "timeout")
+
+
+@pytest.mark.row("A9")
+@pytest.mark.parametrize("descriptor", [1, 2])
+async def test_output_flood_is_cut_and_does_not_fill_our_memory(run: Run, descriptor: int) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ran = await run(f"import os\nwhile True: os.write({descriptor}, b'x' * 65536)")
+    assert (ran.ended, ran.truncated) == ("output", True)
+    assert len(ran.stdout) + len(ran.stderr) == 64 * 1024
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+@pytest.mark.row("A11")
+@pytest.mark.row("A12")
+@pytest.mark.row("A13")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "while True: pass",
+        "import time; time.sleep(9999)",
+        "import signal, time\n"
+        "for n in set(range(1, 65)) - {9, 19, 32, 33}: signal.signal(n, signal.SIG_IGN)\n"
+        "while True: pass",
+    ],
+    ids=["loop", "sleep", "deaf"],
+)
+async def test_time_limit_ends_whatever_the_program_does(sandbox: Sandbox, code: str) -> None:
+    limits = replace(Limits.of(SandboxSettings()), wall_s=0.5)
+    ran = await sandbox.exec([sandbox.python, "-I", "-c", code], limits=limits)
+    assert ran.ended == "timeout"
+    assert ran.duration_s < 1.5
+
+
+async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -> None:
+    limits = replace(Limits.of(SandboxSettings()), wall_s=0.3)
+    argv = [sandbox.python, "-I", "-c", "import time; time.sleep(1); print('late')"]
+    running = asyncio.create_task(sandbox.exec(argv, limits=limits))
+    await asyncio.sleep(0.25)
+    time.sleep(1.5)  # noqa: ASYNC251  # a blocked loop is the point
+    ran = await running
+    assert (ran.ended, ran.stdout) == ("timeout", b"")
+
+
+async def test_processor_time_is_limited(sandbox: Sandbox) -> None:
+    limits = replace(Limits.of(SandboxSettings()), cpu_s=1)
+    ran = await sandbox.exec([sandbox.python, "-I", "-c", "while True: pass"], limits=limits)
+    assert ran.returncode != 0
+    assert ran.duration_s < 8
+
+
+@pytest.mark.row("A15")
+async def test_daemon_dies_with_its_step(
+    sandbox: Sandbox, alive: Callable[[str], list[int]]
+) -> None:
+    marker = f"daemon-{os.getpid()}-{time.monotonic_ns()}"
+    code = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0: os.execv(sys.executable, [sys.executable, '-c', "
+        "'import time; time.sleep(77)', sys.argv[1]])\n"
+        "    os._exit(0)\n"
+        "time.sleep(0.3)"
+    )
+    running = asyncio.create_task(sandbox.exec([sandbox.python, "-I", "-c", code, marker]))
+    ran = await running
+    assert ran.ended == "exited"
+    assert alive(marker) == []
+
+
+@pytest.mark.row("A16")
+async def test_grandchild_that_holds_the_output_does_not_hold_us(run: Run) -> None:
+    ran = await run("import os, time\nif os.fork() == 0: time.sleep(77)\nprint('parent')")
+    assert (ran.ended, ran.stdout) == ("exited", b"parent\n")
+    assert ran.duration_s < 2
+
+
+async def test_open_process_speaks_in_frames_until_it_breaks_the_framing(sandbox: Sandbox) -> None:
+    source = (
+        "import os, struct\n"
+        "def read():\n"
+        "    size, = struct.unpack('>I', os.read(0, 4)); return os.read(0, size)\n"
+        "for _ in range(2): data = read(); os.write(1, struct.pack('>I', len(data)) + data[::-1])\n"
+        "os.write(1, b'\\xff\\xff\\xff\\xff' + b'x' * 100)\n"
+        "read()\n"
+    )
+    async with sandbox.open(source) as process:
+        for word in (b"one", b"two"):
+            await process.send(word)
+            assert await process.receive() == word[::-1]
+        with pytest.raises(CageEnded) as ended:
+            await process.receive()
+        assert ended.value.ended == "output"
+
+
+async def test_open_process_that_ends_says_so(sandbox: Sandbox) -> None:
+    async with sandbox.open("import os; os._exit(0)") as process:
+        with pytest.raises(CageEnded) as ended:
+            await process.receive()
+        assert ended.value.ended == "exited"
+
+
+async def test_backend_none_needs_the_flag_and_holds_time_and_output() -> None:
+    with pytest.raises(SandboxError, match="--unsafe-no-sandbox"):
+        open_sandbox(SandboxSettings(backend="none"))
+    settings = SandboxSettings(backend="none", unsafe_no_sandbox=True, wall_s=0.5, output_kb=1)
+    async with open_sandbox(settings) as sandbox:
+        assert sandbox.capabilities.level == "none"
+        slow = await sandbox.exec([sandbox.python, "-c", "import time; time.sleep(60)"])
+        loud = await sandbox.exec([sandbox.python, "-c", "while True: print('x' * 1000)"])
+    assert (slow.ended, loud.ended, len(loud.stdout)) == ("timeout", "output", 1024)
