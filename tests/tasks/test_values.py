@@ -141,10 +141,10 @@ def test_caps_on_depth_size_and_text_hold_both_ways() -> None:
         deep, encoded = [deep], {"list": [encoded]}
     wide, long = [0] * MAX_NODES, ["x" * MAX_TEXT, "x"]
     for value in (deep, wide, long, 1 << (4 * MAX_TEXT + 8)):
-        with pytest.raises(ValueRefused, match="deeper|more than"):
+        with pytest.raises(ValueRefused, match=r"deeper|more than"):
             encode(value)
     for data in (encoded, {"list": wide}, {"list": long}):
-        with pytest.raises(ValueRefused, match="deeper|more than"):
+        with pytest.raises(ValueRefused, match=r"deeper|more than"):
             decode(data)
 
 
