@@ -6,6 +6,7 @@ hand, and the numbers by NumPy.
 
 import json
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -27,9 +28,27 @@ from codojo.finetune.recipe import (
 
 MAX_HEADER = 16 * 2**20
 MAX_JSON = 2**20
-LORA_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+UNSERVED_LAYERS = {"lm_head", "embed_tokens", "wte", "score"}
+"""Output and embedding layers: vLLM drops what an adapter adds to them from prompt log-probabilities."""
+
 SERVED_INITS = (True, False, "gaussian", "eva", "orthogonal", "mica", "lora_ga")
 """What vLLM 0.32 accepts as `init_lora_weights`."""
+
+UNSERVED_FEATURES = (
+    "use_dora",
+    "use_rslora",
+    "lora_bias",
+    "modules_to_save",
+    "rank_pattern",
+    "alpha_pattern",
+    "layer_replication",
+    "target_parameters",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+)
+"""What vLLM refuses, or what would change the adapter's rank or scale behind the recipe's back."""
+
+TENSOR = re.compile(r"\.(\w+)\.lora_([AB])\.weight$")
 
 MIN_LOGPROB_CHANGE = 1e-4
 
@@ -111,14 +130,14 @@ def require(results: Sequence[CheckResult], name: str) -> None:
 def _result(name: str, check: Any, *args: Any) -> CheckResult:
     try:
         return CheckResult(name, True, check(*args))
-    except (Unsound, OSError, ValueError) as err:
-        return CheckResult(name, False, str(err))
+    except (Unsound, OSError, ValueError, KeyError, TypeError, RecursionError) as err:
+        return CheckResult(name, False, str(err) or type(err).__name__)
 
 
 def _manifest(folder: Path) -> Manifest | None:
     try:
         return Manifest.model_validate(_read_json(folder / MANIFEST))
-    except (Unsound, OSError, ValueError):
+    except (Unsound, OSError, ValueError, RecursionError):
         return None
 
 
@@ -175,41 +194,41 @@ def _config(folder: Path, recipe: Recipe) -> str:
         if config.get(key) != value
     ]
     # Values that are None, empty or false leave a feature off; engines refuse each of these.
-    refused = ("use_dora", "lora_bias", "modules_to_save", "rank_pattern", "alpha_pattern")
-    wrong += [f"{key} is not supported" for key in refused if config.get(key)]
+    wrong += [f"{key} is not supported" for key in UNSERVED_FEATURES if config.get(key)]
     if config.get("bias", "none") != "none":
         wrong.append("bias must be 'none'")
     if config.get("init_lora_weights", True) not in SERVED_INITS:
         wrong.append(f"init_lora_weights {config['init_lora_weights']!r} is not served")
     targets = config.get("target_modules")
-    if not isinstance(targets, list) or not targets or not set(targets) <= set(LORA_LAYERS):
-        wrong.append(f"target_modules {targets!r} are not attention and MLP layers")
+    if not isinstance(targets, list) or not targets or UNSERVED_LAYERS & set(map(str, targets)):
+        wrong.append(f"target_modules {targets!r} are no list of inner layers")
     if wrong:
         raise Unsound("; ".join(wrong))
     return f"rank {recipe.rank} on {', '.join(sorted(config['target_modules']))}"
 
 
 def _weights(folder: Path, recipe: Recipe) -> str:
-    norm = 0.0
-    names: set[str] = set()
+    targets = set(_read_json(folder / CONFIG)["target_modules"])
+    square = 0.0
+    found: dict[str, set[str]] = {"A": set(), "B": set()}
     for name, tensor in read_tensors(folder / WEIGHTS):
+        kind = TENSOR.search(name)
+        if kind is None or kind[1] not in targets:
+            raise Unsound(f"{name} belongs to none of the target modules")
+        if tensor.ndim != 2 or tensor.shape[kind[2] == "B"] != recipe.rank:
+            raise Unsound(
+                f"{name} has shape {list(tensor.shape)}, which is not of rank {recipe.rank}"
+            )
         if not np.isfinite(tensor).all():
             raise Unsound(f"{name} holds numbers that are not finite")
-        rank = tensor.shape[0 if ".lora_A." in name else 1] if tensor.ndim == 2 else None
-        if rank != recipe.rank or not any(f".{layer}." in name for layer in LORA_LAYERS):
-            raise Unsound(
-                f"{name} of shape {list(tensor.shape)} is no rank-{recipe.rank} LoRA weight"
-            )
-        names.add(name)
-        if ".lora_B." in name:
-            norm += float(np.square(tensor, dtype=np.float64).sum())
-    lone = [n for n in names if n.replace(".lora_A.", ".lora_B.") not in names]
-    lone += [n for n in names if n.replace(".lora_B.", ".lora_A.") not in names]
-    if not names or lone:
-        raise Unsound(f"{sorted(lone)[0]} has no partner" if lone else "there are no tensors")
-    if norm == 0:
-        raise Unsound("all of lora_B is zero, so the adapter changes nothing")
-    return f"{len(names)} tensors, norm of lora_B {math.sqrt(norm):.3g}"
+        found[kind[2]].add(name[: kind.start(2)])
+        if kind[2] == "B":
+            square += float(np.square(tensor, dtype=np.float64).sum())
+    if lone := found["A"] ^ found["B"]:
+        raise Unsound(f"{min(lone)}... has no partner")
+    if square == 0:
+        raise Unsound("all of lora_B is zero or missing, so the adapter changes nothing")
+    return f"{len(found['B'])} layers, norm of lora_B {math.sqrt(square):.3g}"
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:

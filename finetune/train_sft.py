@@ -249,6 +249,8 @@ def save_adapter(model: Any, folder: Path, base_name: str) -> None:
     for config in model.peft_config.values():
         # The folder of the base is a matter of this machine; its hash is in the manifest.
         config.base_model_name_or_path = base_name
+        # A set has another order in every process, and would give equal adapters different names.
+        config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder, safe_serialization=True)
     (folder / "README.md").unlink(missing_ok=True)
     norms = [
