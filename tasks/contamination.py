@@ -5,7 +5,7 @@ A text gives a protected task away when one of these holds:
 1. Equal: normalised (words in lower case, no punctuation), it is the task's prompt or reference.
 2. A long phrase: it shares 13 words in a row with the prompt (Brown et al. 2020, arXiv:2005.14165,
    use the same length).
-3. Most of a short prompt: at least 60 % of the prompt's word 5-grams occur in it. This is where we
+3. Most of a short prompt: at least half of the prompt's word 5-grams occur in it. This is where we
    differ: kata statements are 10 to 30 words long, so that one changed word in the middle would
    hide them from rule 2. A prompt of fewer than 8 words must be there in full.
 4. The reference: of a reference of at least 30 code tokens, at least 60 % of its 13-grams.
@@ -30,7 +30,8 @@ from codojo.tasks.similarity import ngrams, words_of
 
 LONG = 13
 SHORT = 5
-SHARE = 0.6
+PROMPT_SHARE = 0.5
+REFERENCE_SHARE = 0.6
 FEWEST_SHORT_GRAMS = 4
 """A prompt with fewer telling 5-grams must be contained whole."""
 REFERENCE_TOKENS = 30
@@ -43,7 +44,7 @@ Gram = tuple[str, ...]
 class ContaminationGuard:
     """Knows the protected tasks and finds them in texts; immutable after construction.
 
-    A text of 300 words takes about 0.2 ms.
+    A text of 300 words takes about 0.7 ms.
     """
 
     def __init__(self, protected: Iterable[Task], *, common: Iterable[Task] = ()) -> None:
@@ -53,7 +54,7 @@ class ContaminationGuard:
         self._long: dict[Gram, set[str]] = defaultdict(set)
         self._short_words: set[Gram] = set()
         """Every 5-gram of a protected prompt: a text with none of them needs no closer look."""
-        self._prompts, self._references = _Shares(), _Shares()
+        self._prompts, self._references = _Shares(PROMPT_SHARE), _Shares(REFERENCE_SHARE)
         self._asserts: dict[Gram, set[str]] = defaultdict(set)
         free = [" ".join((task.prompt, task.starter)) for task in common]
         known = {gram for text in free for n in (SHORT, LONG) for gram in ngrams(words_of(text), n)}
@@ -148,16 +149,17 @@ class ContaminationGuard:
 
 
 class _Shares:
-    """Which owners have at least `SHARE` of their n-grams in a text."""
+    """Which owners have at least a given share of their n-grams in a text."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: float) -> None:
+        self._share = share
         self._owners: dict[Gram, list[str]] = defaultdict(list)
         self._needed: dict[str, float] = {}
 
     def add(self, owner: str, grams: set[Gram]) -> None:
         for gram in grams:
             self._owners[gram].append(owner)
-        self._needed[owner] = SHARE * len(grams)
+        self._needed[owner] = self._share * len(grams)
 
     def reached_by(self, grams: Iterable[Gram]) -> set[str]:
         shared = self._owners.keys() & set(grams)

@@ -8,10 +8,10 @@ from codojo.tasks.programs import (
     as_check,
     called_names,
     defined_functions,
+    entry_point_of,
     join,
     missing_presets,
     prelude_of,
-    tested_name,
     without_docstring,
 )
 from codojo.tasks.schema import Check, Task, Tests
@@ -50,7 +50,7 @@ def _human_eval(row: Row, suite: str) -> Task:
     """`prompt` is the beginning of the program, `test` defines `check(candidate)`."""
     prompt, test = _text(row, "prompt"), _text(row, "test")
     named = _text(row, "entry_point").strip()
-    entry_point = tested_name(test, named, prompt)
+    entry_point = entry_point_of(test, named, prompt)
     return _task(
         row,
         suite,
@@ -163,7 +163,7 @@ def _called_of(reference: str | None, test: str) -> str:
     defined = [name for name in defined_functions(reference or "") if name in called]
     if defined:
         return defined[-1]
-    name = tested_name(test, "", "")
+    name = entry_point_of(test, "", "")
     if not name:
         raise RowRefused("does not say which function its tests call; add 'entry_point'")
     return name

@@ -25,9 +25,13 @@ def load_guard() -> tuple[Question, ...]:
 def answer_is_right(question: Question, text: str) -> bool:
     """Whether the beginning of a reply holds an accepted answer, in any case.
 
+    Repeating the question is no answer, even where the answer can be read in it.
+
     >>> question = Question(id="sum", prompt="What is 1 + 1?", accept=(r"\\b2\\b",))
     >>> answer_is_right(question, "It is 2."), answer_is_right(question, "It is 12.")
     (True, False)
     """
+    for echo in (question.prompt, question.prompt.rpartition(" Answer ")[0]):
+        text = text.replace(echo, " ") if echo else text
     reply = text.strip()[:ANSWER_CHARS]
     return any(re.search(pattern, reply, re.IGNORECASE) for pattern in question.accept)

@@ -7,6 +7,7 @@ import ast
 import builtins
 import re
 import textwrap
+import warnings
 from collections.abc import Iterator
 
 PRESETS = (
@@ -36,9 +37,22 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 def parse(source: str) -> ast.Module | None:
     """The syntax tree, or None where the text is not Python."""
     try:
-        return ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # published code is full of "\\w" and the like
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def compiles(source: str) -> bool:
+    """Whether the text is a program; stricter than `parse`, which lets a stray `return` pass."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "solution.py", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def defined_functions(source: str) -> list[str]:
@@ -86,7 +100,7 @@ def called_names(test: str) -> set[str]:
     return called - (set(_bound(tree)) - {"check", "candidate"})
 
 
-def tested_name(test: str, named: str, prompt: str) -> str:
+def entry_point_of(test: str, named: str, prompt: str) -> str:
     """The entry point as the test sees it.
 
     Ten tasks of MBPP name a helper; then the one function that the test calls, and that neither
@@ -120,7 +134,7 @@ def join(prompt: str, entry_point: str, completion: str) -> str:
         prelude = prelude_of(prompt, entry_point)
         return f"{prelude}\n\n{completion}" if prelude else completion
     ways = list(_joined(prompt, entry_point, completion))
-    return next((way for way in ways if parse(way)), ways[0])
+    return next((way for way in ways if compiles(way)), ways[0])
 
 
 def _joined(prompt: str, entry_point: str, completion: str) -> Iterator[str]:
