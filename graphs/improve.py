@@ -12,14 +12,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-from codojo.finetune.gate import GateReport, decide
-from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
+from typing import Any, Literal
 
 from codojo.agents.asking import Sampling, ask_model
 from codojo.errors import AdapterRejected, RequestRefused, TaskError
 from codojo.finetune.curators import CurationReport, rft
+from codojo.finetune.gate import GateReport, decide
+from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
 from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
 from codojo.finetune.train import TrainProgress, train
 from codojo.graphs.parts import Parts
@@ -158,7 +157,14 @@ class Loop:
                 )
 
     async def measure(
-        self, stage: str, split: Split, adapter: str | None, *, n: int, temperature: float
+        self,
+        stage: str,
+        split: Split,
+        adapter: str | None,
+        *,
+        n: int,
+        temperature: float,
+        recall: bool = False,
     ) -> tuple[Measured, list[Trajectory]]:
         """Solve the tasks of a split with one model, and count what the sealed tests passed."""
         tasks = self._tasks[split]
@@ -167,7 +173,7 @@ class Loop:
             suite=self.suite,
             team__samples=n,
             sampling__temperature=temperature,
-            memory__enabled=self.settings.memory.enabled and split == "train",
+            memory__enabled=recall,
         )
         async with _Clock(self, stage) as clock:
             found = await self.run.stage(
@@ -283,7 +289,7 @@ class Loop:
         evidence.extend(found)
         guard = ContaminationGuard.of(self.suite)
         curated = rft(evidence, guard=guard, per_task=self.settings.train.per_task)
-        so_far = {
+        so_far: dict[str, Any] = {
             "number": number,
             "champion": champion,
             "solved": solved,
@@ -352,12 +358,12 @@ class Loop:
                     base = await self.client.prompt_logprobs(endpoint.base_model, PROBE)
                     changed = await self.client.prompt_logprobs(name, PROBE)
                     checks = [*checks, probe_changed(base, changed)]
-            return {"checks": [c.model_dump(mode="json") for c in checks], "swap_s": swap_s}
+            return {"checks": [list(check) for check in checks], "swap_s": swap_s}
 
         answer = await self.run.effect(place, "load_check", name, perform)
         if answer.replayed and answer.value["swap_s"] is not None:
             await self._load(name)
-        checks = tuple(CheckResult.model_validate(check) for check in answer.value["checks"])
+        checks = tuple(CheckResult(*check) for check in answer.value["checks"])
         return answer.value["swap_s"], checks
 
     async def _gate(self, place: str, champion: str | None, name: str) -> GateReport:

@@ -57,7 +57,7 @@ class Parts:
     async def recall(self, brief: Brief) -> str:
         """What memory has for a brief, as quoted text for a prompt; empty without memory."""
         memory, settings = self.memory, self.settings.memory
-        if memory is None:
+        if memory is None or not settings.enabled:
             return ""
 
         async def perform() -> str:

@@ -34,6 +34,9 @@ STEADY_S = 600.0
 GRACE_S = 1.0
 """Between asking the engine to end and killing what is left of it."""
 
+KEEP = "keep"
+"""A bound keeper that ends in order takes its folder along, unless a file of this name is there."""
+
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _libc = ctypes.CDLL(None)
 
@@ -134,6 +137,8 @@ class Keeper:
         self._kill_all()
         self._write(phase, reason)
         shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._job.bound and phase == "stopped" and not (self._folder / KEEP).exists():
+            shutil.rmtree(self._folder, ignore_errors=True)
         os._exit(0 if phase == "stopped" else 1)
 
     def _start(self) -> None:

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,11 +26,11 @@ import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from codojo.canonical import content_hash
-from codojo.errors import EngineUnavailable, SettingsError
+from codojo.errors import EngineError, EngineUnavailable, SettingsError
 from codojo.serving.embedded import model_hash, resolve_model
 from codojo.serving.engine import Endpoint, Engine, EngineClient
 from codojo.serving.external import external_endpoint
-from codojo.serving.keeper import Job, State, last_words, read_state, tail
+from codojo.serving.keeper import KEEP, Job, State, last_words, read_state, tail
 from codojo.serving.processes import free_port, own_env
 from codojo.settings import EngineSettings
 
@@ -94,7 +93,9 @@ async def open_engine(
         endpoint = await _ready(endpoint, keeper, progress)
         async with EngineClient(endpoint) as client:
             yield client
-        shutil.rmtree(folder, ignore_errors=True)
+    except EngineError:
+        (folder / KEEP).touch()  # whoever reads the message will want the log
+        raise
     finally:
         cast(IO[bytes], keeper.stdin).close()
         await asyncio.to_thread(keeper.wait)

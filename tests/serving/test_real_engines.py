@@ -6,10 +6,12 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import pytest_asyncio
 from langchain_core.messages import HumanMessage
+from safetensors.numpy import save_file
 
 from codojo.errors import RequestRefused
 from codojo.serving.chat_model import chat_model
@@ -19,7 +21,11 @@ from codojo.serving.keeper import read_state
 from codojo.serving.supervisor import open_engine
 from codojo.settings import EngineSettings, SamplingSettings
 
-pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(900),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 SHORT = SamplingSettings(max_tokens=24)
 PROBE = "def add(a, b):\n    return a + b\n"
@@ -33,16 +39,29 @@ async def vllm(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Engine
 
 @pytest.fixture(scope="session")
 def adapter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random LoRA adapter, as a trainer would save it."""
-    import peft
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    torch.manual_seed(0)
-    base = AutoModelForCausalLM.from_pretrained(prepare())
-    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    """A random LoRA adapter of rank 4, in the files that a trainer would save."""
+    base = json.loads((prepare() / "config.json").read_text())
+    hidden = base["hidden_size"]
+    narrow = hidden // base["num_attention_heads"] * base["num_key_value_heads"]
+    random = np.random.default_rng(0)
+    weights = {}
+    for layer in range(base["num_hidden_layers"]):
+        for module, width in (("q_proj", hidden), ("v_proj", narrow)):
+            at = f"base_model.model.model.layers.{layer}.self_attn.{module}"
+            weights[f"{at}.lora_A.weight"] = random.normal(0, 0.05, (4, hidden)).astype("f4")
+            weights[f"{at}.lora_B.weight"] = random.normal(0, 0.05, (width, 4)).astype("f4")
     folder = tmp_path_factory.mktemp("adapter") / "coder-0123456789ab"
-    peft.get_peft_model(base, config).save_pretrained(folder)
+    folder.mkdir()
+    save_file(weights, folder / "adapter_model.safetensors")
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "r": 4,
+        "lora_alpha": 8,
+        "bias": "none",
+        "target_modules": ["q_proj", "v_proj"],
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -116,11 +135,11 @@ async def test_adapter_is_loaded_while_vllm_serves_and_survives_its_death(
     await vllm.unload_adapter(name)
 
 
-async def test_transformers_serve_answers(tmp_path: Path, adapter: Path) -> None:
+async def test_transformers_serve_answers(tmp_path: Path) -> None:
     settings = EngineSettings(kind="transformers")
     async with open_engine(settings, runtime_dir=tmp_path) as client:
         answers = await chat_model(client, sampling=SHORT).sample([HumanMessage("Say hi.")], n=2)
         assert len(answers) == 2
         assert all(answer.text for answer in answers)
         with pytest.raises(RequestRefused, match="cannot load adapters"):
-            await client.load_adapter("coder-1", adapter)
+            await client.load_adapter("coder-1", tmp_path)
