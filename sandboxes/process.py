@@ -117,6 +117,7 @@ class Caged:
             err = group.create_task(self._read(self.process.stderr))
             await self._exit()
             feed.cancel()
+        await self.process.wait()
         cap = self.limits.output_bytes
         stdout, stderr = out.result(), err.result()
         assert self.process.returncode is not None
@@ -137,22 +138,35 @@ class Caged:
             self.process.stdin.close()
 
     async def _read(self, stream: asyncio.StreamReader) -> bytes:
+        """What fits; the rest of a killed program's output is read and dropped.
+
+        asyncio does not see the end of a process while one of its pipes holds unread data.
+        """
         kept = bytearray()
         while chunk := await stream.read(CHUNK):
-            kept += chunk
-            if len(kept) > self.limits.output_bytes:
+            if len(kept) <= self.limits.output_bytes:
+                kept += chunk
+            if len(kept) > self.limits.output_bytes and self.watched.ended is None:
                 self.watched.end("output")
-                break
         return bytes(kept)
 
     async def _exit(self) -> None:
         """Wait for the first process; what it left behind dies with it."""
-        await self.process.wait()
+        await self._gone()
         if not self.watched.sealed:
             self.watched.end("exited")
 
+    async def _gone(self) -> None:
+        """Wait until the process we started has ended, whoever still holds its pipes."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.watched.pidfd, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self.watched.pidfd)
+
     async def kill(self) -> None:
-        """End the tree and wait until it is gone; safe to call twice, and while cancelled."""
+        """End the tree and wait until it is gone; safe to call while cancelled."""
         ending = asyncio.ensure_future(self._end())
         try:
             await asyncio.shield(ending)
@@ -162,16 +176,16 @@ class Caged:
 
     async def _end(self) -> None:
         SUPERVISOR.release(self.watched)
-        self.watched.end("killed" if self.process.returncode is None else "exited")
+        self.watched.end("exited" if self.watched.exited() else "killed")
         try:
             async with asyncio.timeout(GRACE_S):
-                await self.process.wait()
+                await self._gone()
         except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                self.process.kill()
-            await self.process.wait()
-        # asyncio closes the pipes one loop turn after the exit; without this it warns about them.
+            self.watched.kill_guard()
+            await self._gone()
+        # Closes our ends of the pipes, which may hold data that nobody reads any more.
         self.process._transport.close()  # type: ignore[attr-defined]  # no public way to it
+        await self.process.wait()
         self.watched.close()
 
 

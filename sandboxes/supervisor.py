@@ -51,6 +51,11 @@ class Watched:
         else:
             kill_plain(self.pid)
 
+    def kill_guard(self) -> None:
+        """Kill the process we started; in a cage its first process then dies by the kernel's hand."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
     def exited(self) -> bool:
         """Whether the process we started is gone (a zombie counts as gone)."""
         poll = select.poll()

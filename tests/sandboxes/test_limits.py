@@ -28,6 +28,7 @@ time.sleep(60)
 """
 THREAD_BOMB = """
 import threading, time
+threading.stack_size(65536)
 for _ in range(5000):
     try:
         threading.Thread(target=time.sleep, args=(60,)).start()

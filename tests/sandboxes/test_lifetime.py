@@ -1,0 +1,112 @@
+"""Nothing outlives its owner: cancelled, killed, or run as another user."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from codojo.sandboxes import Sandbox
+
+ROOT = Path(__file__).parents[2]
+Alive = Callable[[str], list[int]]
+
+
+async def test_cancelling_leaves_no_process(sandbox: Sandbox, alive: Alive) -> None:
+    marker = f"cancelled-{os.getpid()}-{time.monotonic_ns()}"
+    code = "import os, time; os.fork(); os.fork(); time.sleep(60)"
+    for delay in (0, 0.005, 0.02, 0.1, 0.3):
+        running = asyncio.create_task(sandbox.exec([sandbox.python, "-c", code, marker]))
+        await asyncio.sleep(delay)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert alive(marker) == []
+
+
+async def test_leaving_an_open_process_kills_it(sandbox: Sandbox, alive: Alive) -> None:
+    marker = f"left-{os.getpid()}-{time.monotonic_ns()}"
+    with pytest.raises(KeyError):
+        async with sandbox.open(f"import time; time.sleep(60)  # {marker}"):
+            assert alive(marker) != []
+            raise KeyError
+    assert alive(marker) == []
+
+
+@pytest.mark.row("A44")
+def test_killed_harness_leaves_nothing(alive: Alive) -> None:
+    marker = f"orphan-{os.getpid()}-{time.monotonic_ns()}"
+    harness = (
+        "import asyncio, sys\n"
+        "from codojo.sandboxes.bubblewrap import Bubblewrap\n"
+        "from codojo.sandboxes import Limits\n"
+        "from codojo.settings import SandboxSettings\n"
+        "box = Bubblewrap(Limits.of(SandboxSettings(wall_s=60)))\n"
+        "code = 'import os, time\\nif os.fork() == 0: os.setsid(); os.fork()\\ntime.sleep(60)'\n"
+        "asyncio.run(box.exec([box.python, '-c', code, sys.argv[1]]))\n"
+    )
+    path = os.pathsep.join([str(ROOT), *sys.path])
+    command = [sys.executable, "-c", harness, marker]
+    with subprocess.Popen(command, env={"PYTHONPATH": path, "PATH": os.defpath}) as process:
+        deadline = time.monotonic() + 20
+        # The harness itself, the guard, the first process in the cage and the program's three.
+        while len(alive(marker)) < 6 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        started = len(alive(marker))
+        process.send_signal(signal.SIGKILL)
+    assert started >= 6
+    assert alive(marker) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user to try it")
+@pytest.mark.row("A2")
+def test_the_same_holds_for_a_user_without_rights() -> None:
+    """Runs a core of this folder again as `nobody`, with a home of its own."""
+    python = sys.executable
+    if not _anyone_can_run(Path(python)):
+        python = "/usr/bin/python3"
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        if Path(python).resolve().name != f"python{version}":
+            pytest.skip(f"neither {sys.executable} nor a system Python {version} runs as nobody")
+    nobody = pwd.getpwnam("nobody")
+    home = Path(tempfile.mkdtemp(prefix="codojo-nobody-"))
+    try:
+        os.chown(home, nobody.pw_uid, nobody.pw_gid)
+        packages = [entry for entry in sys.path if entry.endswith("site-packages")]
+        core = "fork_bomb or added_up or flood or time_limit_ends or daemon or signals or selftest"
+        core += " or missing_wall or killed_harness or cancelling or attack or right_answer"
+        ran = subprocess.run(
+            [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", core]
+            + ["-o", "asyncio_default_fixture_loop_scope=function", "--no-header"]
+            + ["--basetemp", str(home / "pytest"), "tests/sandboxes"],
+            cwd=ROOT,
+            env={
+                "HOME": str(home),
+                "PATH": os.defpath,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *packages]),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            extra_groups=[],
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-1000:]
+    assert " skipped" not in ran.stdout.splitlines()[-1], ran.stdout[-1000:]
+
+
+def _anyone_can_run(path: Path) -> bool:
+    parents = path.resolve().parents
+    return all(parent.stat().st_mode & 0o001 for parent in parents)
