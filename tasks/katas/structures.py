@@ -253,7 +253,7 @@ def halve_times(number: int, times: int) -> int:
     ),
 )
 def run_stack(commands: list[str]) -> list[int]:
-    """Return the stack, lowest number first, after the commands "push N" and "pop".
+    """Return the stack, from bottom to top, after the commands "push N" and "pop".
 
     A "pop" on an empty stack does nothing.
     """
