@@ -1,19 +1,23 @@
 """The chat model that agents get: `ChatOpenAI` that keeps tokens, accounts and trusts nobody."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, cast
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
-from pydantic import PrivateAttr, SecretStr
+from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
 
 from codojo.errors import CodojoError, EngineUnavailable, WrongModel
 from codojo.serving.engine import EngineClient
 from codojo.serving.retry import translated
 from codojo.settings import SamplingSettings
+
+T = TypeVar("T")
 
 
 class Meter(Protocol):
@@ -66,25 +70,31 @@ class ServedChatModel(ChatOpenAI):
         per_request = wanted if self._client.endpoint.capabilities.choices else 1
         if per_request > 1:
             kwargs["n"] = per_request
+        schema = kwargs.get("response_format")
+        if isinstance(schema, type):
+            kwargs["response_format"] = _as_json_schema(schema)
 
         async def once() -> ChatResult:
             async with self._client.slots.taken(per_request):
                 await self._client.ensure_alive()
                 if self._meter:
                     self._meter.before_call()
-                result = await super(ServedChatModel, self)._agenerate(
-                    messages, stop, run_manager, **kwargs
-                )
+                # The whole answer, not each read of it: an answer that drips in ends too.
+                async with asyncio.timeout(self._client.endpoint.request_timeout_s):
+                    result = await super(ServedChatModel, self)._agenerate(
+                        messages, stop, run_manager, **kwargs
+                    )
             if len(result.generations) != per_request:
                 raise ValueError(f"{len(result.generations)} choices instead of {per_request}")
             self._check_and_charge(result)
             return result
 
-        results = await asyncio.gather(
-            *(self._client.retried(once) for _ in range(wanted // per_request))
-        )
+        results = await _all([self._client.retried(once) for _ in range(wanted // per_request)])
         generations = [g for result in results for g in result.generations]
-        return ChatResult(generations=generations, llm_output=results[0].llm_output)
+        if isinstance(schema, type):
+            _keep_parsed(generations, schema)
+        output = (results[0].llm_output or {}) | {"token_usage": _summed_usage(results)}
+        return ChatResult(generations=generations, llm_output=output)
 
     def _check_and_charge(self, result: ChatResult) -> None:
         output = result.llm_output or {}
@@ -107,6 +117,10 @@ class ServedChatModel(ChatOpenAI):
         payload: dict[str, Any] = super()._get_request_payload(*args, **kwargs)
         if "max_completion_tokens" in payload:  # every engine knows the older name, some only that
             payload["max_tokens"] = payload.pop("max_completion_tokens")
+        if "response_format" in payload:
+            # Sent past the client, which would raise for an answer that was cut or does not parse.
+            extra = payload.get("extra_body") or {}
+            payload["extra_body"] = extra | {"response_format": payload.pop("response_format")}
         return payload
 
     def _create_chat_result(self, response: Any, generation_info: Any = None) -> ChatResult:
@@ -201,6 +215,37 @@ def chat_model(
     made._client = client
     made._meter = meter
     return made
+
+
+def _as_json_schema(schema: type[BaseModel]) -> dict[str, Any]:
+    described = {"name": schema.__name__, "schema": schema.model_json_schema(), "strict": True}
+    return {"type": "json_schema", "json_schema": described}
+
+
+def _keep_parsed(generations: Sequence[ChatGeneration], schema: type[BaseModel]) -> None:
+    """Where LangChain's structured output looks; an answer that does not parse has none."""
+    for generation in generations:
+        with contextlib.suppress(ValidationError):
+            parsed = schema.model_validate_json(generation.text)
+            generation.message.additional_kwargs["parsed"] = parsed
+
+
+def _summed_usage(results: Sequence[ChatResult]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for result in results:
+        usage = (result.llm_output or {}).get("token_usage") or {}
+        total.update({name: n for name, n in usage.items() if isinstance(n, int)})
+    return dict(total)
+
+
+async def _all(waiting: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """All results; the first failure cancels the rest and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in waiting]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _keep_tokens(

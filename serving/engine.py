@@ -221,7 +221,6 @@ class EngineClient:
         return await with_retries(
             attempt,
             where=self.endpoint.url,
-            give_up_after_s=self.endpoint.request_timeout_s,
             first_wait_s=self.endpoint.first_wait_s,
         )
 
@@ -274,7 +273,8 @@ class EngineClient:
         async def once() -> Any:
             if not restoring:  # else we would wait for ourselves
                 await self.ensure_alive()
-            answer = await self.http.request(method, self._root + path, json=body)
+            async with asyncio.timeout(self.endpoint.request_timeout_s):
+                answer = await self.http.request(method, self._root + path, json=body)
             answer.raise_for_status()
             is_json = answer.headers.get("content-type", "").startswith("application/json")
             return answer.json() if is_json else answer.text

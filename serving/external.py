@@ -36,7 +36,7 @@ async def external_endpoint(settings: EngineSettings) -> Endpoint:
             answer.raise_for_status()
             return [str(line["id"]) for line in answer.json()["data"]]
 
-        names = await with_retries(listed, where=url, give_up_after_s=30)
+        names = await with_retries(listed, where=url)
         version = await _vllm_version(http, url.removesuffix("/v1"))
     if not names:
         raise EngineUnavailable(f"the engine at {url} serves no model; start it with one")

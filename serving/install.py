@@ -83,7 +83,7 @@ def gpu_steps() -> list[Step]:
 
 
 def cpu_steps(pins: str) -> list[Step]:
-    """Everything but the repackaged vLLM as pinned; then that, by hash and alone.
+    """Everything but the repackaged vLLM as pinned, which is all it needs; then that, by hash.
 
     Raises:
         EngineUnavailable: If the pins do not name it with a hash.
@@ -95,7 +95,7 @@ def cpu_steps(pins: str) -> list[Step]:
             f"the requirements must pin {REPACKAGED} once, with --hash=; they have {ours or 'none'}"
         )
     rest = "\n".join(line for line in logical if line not in ours)
-    return [Step(rest), Step(ours[0], ("--no-deps", "--require-hashes"))]
+    return [Step(rest, ("--no-deps",)), Step(ours[0], ("--no-deps", "--require-hashes"))]
 
 
 def _pins(requirements: Path | None) -> str:

@@ -15,6 +15,9 @@ import tenacity
 from codojo.errors import CodojoError, EngineUnavailable, RequestRefused
 
 ATTEMPTS = 5
+ATTEMPTS_IN_TIME = 2
+"""For requests that time out: the limit is long, and an overloaded engine needs no more load."""
+
 LONGEST_RETRY_AFTER_S = 120.0
 
 logger = logging.getLogger(__name__)
@@ -27,23 +30,25 @@ _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504, 529}
 class Transient(EngineUnavailable):
     """A failure that may pass; what callers get once all attempts are used."""
 
-    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float = 0.0, attempts: int = ATTEMPTS
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.attempts = attempts
+        """How many attempts this sort of failure is worth."""
 
 
 async def with_retries(
     attempt: Callable[[], Awaitable[T]],
     *,
     where: str,
-    give_up_after_s: float,
     first_wait_s: float = 0.5,
 ) -> T:
-    """What `attempt` returns, asked up to five times.
+    """What `attempt` returns, asked up to five times, or twice where it times out.
 
     Args:
         where: The engine's address, for messages.
-        give_up_after_s: No new attempt starts once this much time has passed.
         first_wait_s: Wait before the second attempt; it doubles up to 8 s.
 
     Raises:
@@ -52,7 +57,7 @@ async def with_retries(
     """
     async for trial in tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type(Transient),
-        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(give_up_after_s),
+        stop=_is_enough,
         wait=_WaitAsAsked(first_wait_s),
         reraise=True,
     ):
@@ -80,7 +85,8 @@ def translated(err: Exception, where: str) -> CodojoError:
     if isinstance(err, TimeoutError | httpx.TimeoutException) or "APITimeoutError" in names:
         return Transient(
             f"the engine at {where} did not answer in time; it may be overloaded: lower "
-            "team.parallel, or raise engine.request_timeout_s"
+            "team.parallel, or raise engine.request_timeout_s",
+            attempts=ATTEMPTS_IN_TIME,
         )
     if isinstance(err, httpx.TransportError | OSError) or "APIConnectionError" in names:
         cause = err.__cause__ or err
@@ -102,7 +108,7 @@ def _from_status(response: httpx.Response, where: str) -> CodojoError:
         return Transient(
             f"the engine at {where} answered {status}: {said}; see its log and "
             "'codojo models status'",
-            _retry_after_s(response),
+            retry_after_s=_retry_after_s(response),
         )
     remedy = {
         400: "shorten the prompt or lower sampling.max_tokens if it is too long",
@@ -130,6 +136,11 @@ def _retry_after_s(response: httpx.Response) -> float:
         return min(float(response.headers.get("retry-after", 0)), LONGEST_RETRY_AFTER_S)
     except ValueError:
         return 0.0
+
+
+def _is_enough(state: tenacity.RetryCallState) -> bool:
+    error = state.outcome.exception() if state.outcome else None
+    return state.attempt_number >= (error.attempts if isinstance(error, Transient) else ATTEMPTS)
 
 
 class _WaitAsAsked(tenacity.wait.wait_base):

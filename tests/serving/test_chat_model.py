@@ -5,10 +5,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from langchain_core.messages import HumanMessage
+from pydantic import BaseModel
 
 from codojo.errors import BudgetExceeded, EngineUnavailable, RequestRefused, WrongModel
 from codojo.serving import retry
@@ -81,7 +82,10 @@ async def test_engine_without_choices_gets_one_request_each() -> None:
         poor = server.endpoint.capabilities.model_copy(update={"choices": False})
         async with EngineClient(server.endpoint.model_copy(update={"capabilities": poor})) as c:
             answers = await chat_model(c).sample(HELLO, n=3)
-        assert (len(answers), server.requests()) == (3, 3)
+            assert (len(answers), server.requests()) == (3, 3)
+            result = await chat_model(c).agenerate([list(HELLO)], n=3)
+            assert result.llm_output
+            assert result.llm_output["token_usage"]["prompt_tokens"] == 3
 
 
 async def test_answer_is_capped_by_settings_and_by_call() -> None:
@@ -200,6 +204,31 @@ async def test_no_more_sequences_are_in_flight_than_the_engine_decodes() -> None
             await asyncio.gather(*(model.ainvoke("hello") for _ in range(6)))
             assert time.monotonic() - began >= 0.3
             await model.sample(HELLO, n=5)  # more than there are: takes them all, not for ever
+
+
+class Colour(BaseModel):
+    name: str
+
+
+async def test_structured_answer_is_parsed_and_a_broken_one_is_data() -> None:
+    replies = ['{"name": "red"}', '{"name": ']
+    async with served(rules=[{"replies": replies, "order": "sequence"}]) as s:
+        structured = s.model().with_structured_output(Colour, include_raw=True)
+        good = cast(dict[str, Any], await structured.ainvoke("hello"))
+        bad = cast(dict[str, Any], await structured.ainvoke("hello"))
+        assert s.server.requests() == 2
+    assert good["parsed"] == Colour(name="red")
+    assert bad["parsed"] is None
+    assert bad["parsing_error"] is not None
+    assert bad["raw"].text == '{"name": '
+
+
+async def test_structured_answer_that_is_cut_keeps_what_there_is() -> None:
+    schema = {"type": "json_schema", "json_schema": {"name": "any", "schema": {}}}
+    async with served(rules=[{"replies": ["word " * 50]}]) as s:
+        answer = await s.model().ainvoke("hello", max_tokens=5, response_format=schema)
+    assert answer.response_metadata["finish_reason"] == "length"
+    assert len(answer.text.split()) == 5
 
 
 async def test_adapter_answers_under_its_own_name_and_changes_scores(tmp_path: Path) -> None:
