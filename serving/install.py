@@ -56,14 +56,14 @@ def install(
     home = environment(settings)
     steps = gpu_steps() if has_gpu() else cpu_steps(_pins(requirements))
     wanted = hashlib.sha256(repr(steps).encode()).hexdigest()
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(home.with_name(f"{home.name}.lock")):
+    home.mkdir(parents=True, exist_ok=True)
+    with FileLock(home / "codojo-serve.lock"):
         if _stamp(home) == wanted:
             say(f"{home} is up to date")
             return home
-        log = home.with_name(f"{home.name}.log")
+        log = home / "codojo-serve.log"
         with log.open("w") as stream:
-            if not (home / "bin" / "python").exists():
+            if not (home / "bin" / "pip").exists():
                 say(f"making {home}")
                 _run([sys.executable, "-m", "venv", str(home)], stream, say)
             for number, step in enumerate(steps, start=1):
