@@ -34,6 +34,8 @@ STEADY_S = 600.0
 GRACE_S = 1.0
 """Between asking the engine to end and killing what is left of it."""
 
+_ECHOES = ("See root cause", "EngineDeadError")
+
 KEEP = "keep"
 """A bound keeper that ends in order takes its folder along, unless a file of this name is there."""
 
@@ -91,10 +93,15 @@ def tail(log: Path) -> list[str]:
 def last_words(log: Path) -> str:
     """The line of an engine's log that best says why it ended."""
     lines = tail(log)
-    errors = [line for line in lines if "Error: " in line or line.endswith("Error")]
+    errors = [at for at, line in enumerate(lines) if "Error: " in line or line.endswith("Error")]
     # The first cause is the telling one; what follows is each process reporting the one below.
-    chosen = [e for e in errors if "See root cause" not in e and "EngineDeadError" not in e]
-    return ((chosen or errors)[-1:] or lines[-1:] or ["nothing was logged"])[0]
+    told = [at for at in errors if not any(echo in lines[at] for echo in _ECHOES)]
+    if not (found := told or errors):
+        return lines[-1] if lines else "nothing was logged"
+    said = lines[found[-1]]
+    # pydantic says which class first, and what was wrong with which field on the lines below.
+    said = " ".join(lines[found[-1] :][:2]) if "validation error" in said else said
+    return said if len(said) <= 400 else f"{said[:400]}..."
 
 
 class Keeper:

@@ -52,7 +52,9 @@ def test_failed_install_names_its_log_and_is_not_taken_for_done(tmp_path: Path) 
     settings = EngineSettings(venv=str(tmp_path / "venv"))
     lines: list[str] = []
     for _ in range(2):
-        with pytest.raises(EngineUnavailable, match=r"installing vLLM failed: ERROR.*codojo-serve\.log"):
+        with pytest.raises(
+            EngineUnavailable, match=r"installing vLLM failed: ERROR.*codojo-serve\.log"
+        ):
             install(settings, requirements=pins, progress=lines.append)
     assert lines.count(f"making {tmp_path / 'venv'}") == 1
 

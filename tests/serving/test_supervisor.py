@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,13 @@ from codojo.serving.keeper import read_state
 from codojo.serving.processes import own_env
 from codojo.serving.supervisor import engine_status, open_engine, start_engine, stop_engine
 from codojo.settings import EngineSettings
+
+
+@pytest.fixture(autouse=True)
+def folders_of_failed_engines_go_with_the_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
 
 def scripted(tmp_path: Path, **script: Any) -> EngineSettings:
