@@ -200,15 +200,20 @@ def _config(folder: Path, recipe: Recipe) -> str:
     if config.get("init_lora_weights", True) not in SERVED_INITS:
         wrong.append(f"init_lora_weights {config['init_lora_weights']!r} is not served")
     targets = config.get("target_modules")
-    if not isinstance(targets, list) or not targets or UNSERVED_LAYERS & set(map(str, targets)):
+    if not isinstance(targets, list) or not targets or UNSERVED_LAYERS & set(map(_layer, targets)):
         wrong.append(f"target_modules {targets!r} are no list of inner layers")
     if wrong:
         raise Unsound("; ".join(wrong))
-    return f"rank {recipe.rank} on {', '.join(sorted(config['target_modules']))}"
+    return f"rank {recipe.rank} on {', '.join(sorted(set(map(_layer, targets or ()))))}"
+
+
+def _layer(target: object) -> str:
+    """The layer's own name: PEFT names targets by it, or in small models by their whole path."""
+    return str(target).rpartition(".")[2]
 
 
 def _weights(folder: Path, recipe: Recipe) -> str:
-    targets = set(_read_json(folder / CONFIG)["target_modules"])
+    targets = {_layer(target) for target in _read_json(folder / CONFIG)["target_modules"]}
     square = 0.0
     found: dict[str, set[str]] = {"A": set(), "B": set()}
     for name, tensor in read_tensors(folder / WEIGHTS):

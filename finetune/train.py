@@ -57,6 +57,14 @@ class Job(Record):
     checkpoint_steps: int = CHECKPOINT_STEPS
 
 
+Say = Callable[[dict[str, Any]], None]
+"""How the child process tells its parent something."""
+
+
+class NotFinite(Exception):
+    """A loss, a gradient or a weight is not a number."""
+
+
 class Failed(Record):
     """Why the child process gave up."""
 
@@ -243,7 +251,7 @@ async def _child(job: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Proce
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "codojo.finetune.train_sft",
+            "codojo.finetune.train_child",
             str(job),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

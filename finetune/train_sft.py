@@ -1,18 +1,10 @@
-"""The training process: `python -m codojo.finetune.train_sft JOB.json`, started by `train.py`.
-
-TRL's `SFTTrainer` on a PEFT LoRA. Says what it does as one JSON object a line on standard output:
-`{"step", "total", "loss"}` after each step, at the end `{"done"}` or `{"failed"}`; what libraries
-print goes to standard error.
-"""
+"""Supervised fine-tuning with TRL and PEFT. Only `train_child.py` imports this: it loads torch."""
 
 import importlib.metadata
 import json
 import math
-import os
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +25,13 @@ from codojo.finetune.recipe import (
     file_hash,
     tokenizer_hash,
 )
-from codojo.finetune.train import MIN_ROWS, Failed, Job
+from codojo.finetune.train import MIN_ROWS, Job, NotFinite, Say
 from codojo.trajectories.rows import PromptCompletion
 
 COMPLETE = "complete"
 """Marks a checkpoint that was written to its end; the library writes checkpoints in place."""
 
 PACKAGES = ("codojo", "torch", "transformers", "trl", "peft", "accelerate")
-
-Say = Callable[[dict[str, Any]], None]
-
-
-class NotFinite(Exception):
-    """A loss or a gradient is not a number."""
 
 
 class CompletionTrainer(SFTTrainer):  # type: ignore[misc]  # TRL ships no types
@@ -104,27 +90,6 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # Transformers ships no 
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-
-
-def main(path: Path) -> int:
-    """Run a job file; the exit code is 0 if an adapter was made."""
-    say = _claim_stdout()
-    _end_with_parent()
-    try:
-        run(Job.model_validate_json(path.read_bytes()), say)
-    except TrainingError as err:
-        failed = Failed(kind="rows", detail=str(err))
-    except NotFinite as err:
-        failed = Failed(kind="not_finite", detail=str(err))
-    except (MemoryError, RuntimeError) as err:
-        if not is_out_of_memory(err):
-            raise
-        failed = Failed(kind="memory", detail="out of memory")
-    else:
-        say({"done": True})
-        return 0
-    say({"failed": failed.model_dump()})
-    return 1
 
 
 def run(job: Job, say: Say) -> None:
@@ -272,30 +237,3 @@ def is_out_of_memory(err: BaseException) -> bool:
         return True
     text = str(err)
     return "can't allocate memory" in text or "not enough memory" in text
-
-
-def _claim_stdout() -> Say:
-    """Keep standard output for this protocol; whatever else prints goes to standard error."""
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-
-    def say(message: dict[str, Any]) -> None:
-        channel.write(json.dumps(message) + "\n")
-        channel.flush()
-
-    return say
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that started it dies and its end of standard input closes."""
-
-    def watch() -> None:
-        while os.read(0, 1024):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
