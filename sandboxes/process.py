@@ -204,6 +204,27 @@ async def started(
     marker = secrets.token_hex(8)
     pairs = process_limits(limits, count_processes=launch.sealed)
     argv = [*launch.argv, "-c", BOOT, marker, pairs, kind, *rest]
+    spawning = asyncio.ensure_future(_spawn(launch, limits, argv))
+    try:
+        caged = await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        # Never cancelled itself: asyncio (3.11) waits for ever if its pipes are half connected.
+        with contextlib.suppress(SandboxError):
+            await (await spawning).kill()
+        raise
+    try:
+        SUPERVISOR.watch(caged.watched)
+        await _await_marker(caged, marker.encode())
+        caged.started_at = time.monotonic()
+        caged.watched.tmpfs = launch.sealed
+        caged.watched.deadline = caged.started_at + limits.wall_s
+        yield caged
+    finally:
+        await caged.kill()
+
+
+async def _spawn(launch: Launch, limits: Limits, argv: Sequence[str]) -> Caged:
+    """Start the guard; its program waits until it is told that it is watched."""
     try:
         process = await asyncio.create_subprocess_exec(
             *argv,
@@ -226,16 +247,7 @@ async def started(
     except ProcessLookupError:
         await process.wait()
         raise SandboxError(f"the cage did not start: {await _complaint(process)}") from None
-    caged = Caged(process, watched, limits)
-    try:
-        SUPERVISOR.watch(caged.watched)
-        await _await_marker(caged, marker.encode())
-        caged.started_at = time.monotonic()
-        caged.watched.tmpfs = launch.sealed
-        caged.watched.deadline = caged.started_at + limits.wall_s
-        yield caged
-    finally:
-        await caged.kill()
+    return Caged(process, watched, limits)
 
 
 async def _await_marker(caged: Caged, marker: bytes) -> None:

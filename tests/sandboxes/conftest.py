@@ -1,8 +1,9 @@
 """A proved sandbox with small limits, and a judge in it."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,11 +13,11 @@ from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
 from codojo.tasks.schema import Candidate, Tests, TestSource, Verdict
 
-Run = Callable[[str], Awaitable[ExecResult]]
-Judged = Callable[..., Awaitable[Verdict]]
+Run = Callable[[str], Coroutine[Any, Any, ExecResult]]
+Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 
 SETTINGS = SandboxSettings(
-    wall_s=3, total_s=20, memory_mb=192, processes=24, tmp_mb=4, output_kb=64, parallel=2
+    wall_s=2, total_s=20, memory_mb=192, processes=24, tmp_mb=4, output_kb=64, parallel=2
 )
 
 

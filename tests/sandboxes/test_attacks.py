@@ -1,7 +1,8 @@
 """Candidates that try to be judged better than they are. Each one must not pass."""
 
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
 from codojo.tasks.schema import Candidate, Tests, Verdict
 
-Judged = Callable[..., Awaitable[Verdict]]
+Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 
 ALWAYS_EQUAL = """
 class Yes{base}:
@@ -101,7 +102,7 @@ async def test_attack_does_not_pass(judged: Judged, code: str) -> None:
     verdict = await judged(code, cases=2)
     assert verdict.status in ("failed", "error", "resource_limit")
     assert verdict.share == 0
-    assert not list(Path("/tmp").glob("pwned*"))
+    assert not [name for name in os.listdir("/tmp") if name.startswith("pwned")]
 
 
 @pytest.mark.row("G1")
@@ -128,6 +129,7 @@ def hunt(needle):
         thing = todo.pop()
         if id(thing) in seen: continue
         seen.add(id(thing))
+        if thing is needle: continue
         if isinstance(thing, (str, bytes)):
             text = thing if isinstance(thing, str) else thing.decode('latin-1')
             hits += needle in text
@@ -138,7 +140,8 @@ def hunt(needle):
         for name in files: hits += needle in open(os.path.join(folder, name), errors='replace').read()
     return hits
 def add(given):
-    return [hunt('mark' + 'er-in'), hunt('mark' + 'er-out')]
+    # Joined here, so that the program's own text holds neither.
+    return [hunt('-'.join(['marker', way])) for way in ('in', 'out')]
 """
     case = make_case("c", ("marker-in",), "marker-out")
     tests = Tests(source="visible", cases=(case, case))

@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
 from codojo.tasks.schema import Candidate, Check, Tests, Verdict
 
-Judged = Callable[..., Awaitable[Verdict]]
+Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 RIGHT = "def add(a, b): return a + b"
 
 
@@ -40,7 +41,11 @@ async def test_right_answer_passes_with_everything_on_record(judged: Judged) -> 
         ("raise ValueError", "error", "load"),
         ("def add(a, b): return bytearray(10**10)", "resource_limit", "memory"),
         ("def add(a, b): return 'x' * 1_000_000", "resource_limit", "output"),
-        ("def add(a, b):\n  x = []\n  for _ in range(99): x = [x]\n  return x", "resource_limit", "output"),
+        (
+            "def add(a, b):\n  x = []\n  for _ in range(99): x = [x]\n  return x",
+            "resource_limit",
+            "output",
+        ),
         ("def add(a, b): open('x', 'wb').write(bytes(10**7))", "resource_limit", "disk"),
         ("import os\ndef add(a, b):\n  while True: os.fork()", "resource_limit", "pids"),
     ],
@@ -61,7 +66,8 @@ async def test_detail_of_open_tests_says_what_was_wrong(judged: Judged, source: 
 
 
 @pytest.mark.parametrize(
-    "body", ["return 4", "raise ValueError(a, b)", "return {'a': a, 'b': b}", "assert False, (a, b)"]
+    "body",
+    ["return 4", "raise ValueError(a, b)", "return {'a': a, 'b': b}", "assert False, (a, b)"],
 )
 async def test_detail_of_sealed_tests_gives_nothing_away(
     sandbox: Sandbox, settings: SandboxSettings, body: str
@@ -112,7 +118,9 @@ async def test_behaviour_is_equal_for_equal_answers_only(judged: Judged) -> None
     assert mute.behaviour is None
 
 
-async def test_verdict_goes_on_after_a_failed_case_so_that_the_share_is_true(judged: Judged) -> None:
+async def test_verdict_goes_on_after_a_failed_case_so_that_the_share_is_true(
+    judged: Judged,
+) -> None:
     verdict = await judged("def add(a, b): return 0 if a == 1 else a + b", cases=4)
     assert (verdict.status, verdict.share) == ("failed", 0.75)
 
@@ -163,7 +171,9 @@ async def test_no_more_cages_than_allowed_run_at_once(judged: Judged) -> None:
 async def test_cage_that_dies_under_us_is_retried_once(
     judged: Judged, kills: int, status: str
 ) -> None:
-    running = asyncio.create_task(judged("import time\ndef add(a, b): time.sleep(1); return a + b", cases=1))
+    running = asyncio.create_task(
+        judged("import time\ndef add(a, b): time.sleep(1); return a + b", cases=1)
+    )
     known: set[int] = set()
     deadline = time.monotonic() + 15
     while len(known) < kills and time.monotonic() < deadline:
@@ -194,7 +204,9 @@ async def test_cage_that_dies_under_us_is_retried_once(
 async def test_check_in_code_is_judged_in_a_shared_process(
     sandbox: Sandbox, settings: SandboxSettings, code: str, status: str, reason: str
 ) -> None:
-    check = Check(source="def check(candidate):\n    assert add(1, 2) == 3 and candidate(2, 2) == 4\n")
+    check = Check(
+        source="def check(candidate):\n    assert add(1, 2) == 3 and candidate(2, 2) == 4\n"
+    )
     tests = Tests(source="sealed", check=check)
     verdict = await Judge(sandbox, settings).verdict(Candidate.of(code), "add ", tests)
     assert (verdict.status, verdict.reason) == (status, reason)

@@ -4,8 +4,9 @@ import asyncio
 import os
 import resource
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from codojo.sandboxes import ExecResult, Limits, Sandbox, open_sandbox
 from codojo.sandboxes.contract import CageEnded
 from codojo.settings import SandboxSettings
 
-Run = Callable[[str], Awaitable[ExecResult]]
+Run = Callable[[str], Coroutine[Any, Any, ExecResult]]
 
 FORK_BOMB = """
 import os, time
