@@ -102,7 +102,7 @@ async def test_attack_does_not_pass(judged: Judged, code: str) -> None:
     verdict = await judged(code, cases=2)
     assert verdict.status in ("failed", "error", "resource_limit")
     assert verdict.share == 0
-    assert not [name for name in os.listdir("/tmp") if name.startswith("pwned")]
+    assert not [name for name in os.listdir("/tmp") if "pwned" in name]  # noqa: PTH208  # async
 
 
 @pytest.mark.row("G1")
