@@ -268,21 +268,14 @@ class Dojo:
         resume: "RunRecord | None" = None,
         watch: "Watch" = lambda progress: None,
     ) -> "Run":
-        """A run, held until the dojo is closed."""
+        """A run, held until the dojo is closed; it is in the log before any engine starts."""
         from codojo.graphs.run import open_run
 
-        return self._stack.enter_context(
-            open_run(
-                self.root,
-                self.log,
-                command,
-                args,
-                self.settings,
-                resume=resume,
-                watch=watch,
-                versions=await self.versions(),
-            )
+        run = self._stack.enter_context(
+            open_run(self.root, self.log, command, args, self.settings, resume=resume, watch=watch)
         )
+        run.versions = await self.versions()
+        return run
 
     async def solve(self, text: str, tests: Sequence[str] = (), *, graph: str = "") -> Solved:
         """Have the team write one function.

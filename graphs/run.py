@@ -3,11 +3,10 @@
 import asyncio
 import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from codojo.errors import Busy, CodojoError, LogError, SettingsError
@@ -201,7 +200,6 @@ def open_run(
     *,
     resume: RunRecord | None = None,
     watch: Watch = lambda progress: None,
-    versions: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Run]:
     """A new run, or an earlier one to go on with; only one process has it at a time.
 
@@ -221,7 +219,7 @@ def open_run(
         else:
             data = {"run": id, "command": command, "args": args}
             log.append(RUN_STARTED, data | {"settings": settings.model_dump(mode="json")}).result()
-        run = Run(id, log, Budget(settings.budget), watch, dict(versions), history)
+        run = Run(id, log, Budget(settings.budget), watch, history=history)
         yield run
         spent = run.budget
         cost = Cost(

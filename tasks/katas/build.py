@@ -14,6 +14,7 @@ from codojo.tasks.katas.kata import Arguments, Kata
 from codojo.tasks.schema import Case, Suite, Task, Tests, make_suite
 
 THEMES = (
+    "basics",
     "letters",
     "words",
     "lists",
