@@ -6,7 +6,6 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -51,6 +50,13 @@ def wait_until(is_true: Callable[[], object], seconds: float = 60) -> None:
     while not is_true():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.05)
+
+
+def kill_when(is_true: Callable[[], object], command: list[str]) -> None:
+    """Start a process, and end it with SIGKILL once something holds."""
+    with subprocess.Popen(command) as process:
+        wait_until(is_true)
+        process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -124,27 +130,46 @@ async def test_a_finished_run_is_returned_and_not_repeated(
         await train(recipe_for(rows, tiny, seed=1), rows, tiny, result.folder)
 
 
+PARENT = """
+import asyncio, sys
+from pathlib import Path
+from codojo.finetune.recipe import Recipe
+from codojo.finetune.train import train
+from codojo.trajectories.rows import PromptCompletion
+recipe, rows, base, out = sys.argv[1:]
+recipe = Recipe.model_validate_json(recipe)
+rows = [PromptCompletion.model_validate_json(line) for line in Path(rows).open()]
+asyncio.run(train(recipe, rows, Path(base), Path(out), checkpoint_steps=2))
+"""
+
+
 @pytest.mark.row("E4")
-async def test_runs_killed_twice_end_with_the_same_losses_and_weights(
+async def test_a_run_killed_twice_ends_with_the_same_losses_and_weights(
     trained: Trained, rows: list[PromptCompletion], tiny: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "adapter"
+    out, file = tmp_path / "adapter", tmp_path / "rows.jsonl"
     recipe = recipe_for(rows, tiny)
-    for at in (4, 9):
+    file.write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
+    command = [sys.executable, "-c", PARENT, recipe.model_dump_json(), *map(str, (file, tiny, out))]
+    checkpoints = tmp_path / "adapter.partial" / "checkpoints"
+    kill_when(lambda: (checkpoints / "checkpoint-4" / "complete").exists(), command)
+    wait_until(lambda: not children(out), seconds=20)
+    assert not out.exists()
+    (checkpoints / "checkpoint-11").mkdir()  # as a kill in the middle of a checkpoint leaves it
+    killed: list[psutil.Process] = []
 
-        def kill(progress: TrainProgress, at: int = at) -> None:
-            if progress.step == at:
-                for child in children(out):
-                    child.send_signal(signal.SIGTERM)
+    def kill(progress: TrainProgress) -> None:
+        if progress.step == 9 and not killed:
+            killed.extend(children(out))
+            for child in killed:
+                child.kill()
 
-        with pytest.raises(TrainingError, match="exit code -15"):
-            await train(recipe, rows, tiny, out, progress=kill, checkpoint_steps=2)
-        assert not out.exists()
-    torn = tmp_path / "adapter.partial" / "checkpoints" / "checkpoint-11"
-    torn.mkdir()  # as a kill in the middle of a checkpoint leaves it
-    result = await train(recipe, rows, tiny, out, checkpoint_steps=2)
-    assert result.manifest.resumed_at >= 6
-    assert result.manifest.losses == pytest.approx(trained[0].manifest.losses, rel=1e-4)
+    result = await train(recipe, rows, tiny, out, progress=kill, checkpoint_steps=2)
+    assert len(killed) == 1
+    # A trainer that the kernel killed was short of memory, as far as anyone can tell.
+    assert result.manifest.accumulate == 2
+    assert result.manifest.resumed_at >= 8
+    assert result.manifest.losses == pytest.approx(trained[0].manifest.losses, rel=1e-3)
     assert same_weights(result.folder, trained[0].folder)
 
 
@@ -173,30 +198,16 @@ async def test_cancelling_ends_the_child_and_a_second_trainer_is_kept_out(
     assert not out.exists()
 
 
-ORPHAN = """
-import asyncio, sys
-from pathlib import Path
-from codojo.finetune.recipe import Recipe
-from codojo.finetune.train import train
-from codojo.trajectories.rows import PromptCompletion
-recipe, rows, base, out = sys.argv[1:]
-rows = [PromptCompletion.model_validate_json(line) for line in Path(rows).open()]
-asyncio.run(train(Recipe.model_validate_json(recipe), rows, Path(base), Path(out), progress=print))
-"""
-
-
-def test_the_child_dies_with_a_killed_parent(
+def test_the_child_dies_with_a_parent_killed_while_it_still_loads(
     rows: list[PromptCompletion], tiny: Path, tmp_path: Path
 ) -> None:
     out, file = tmp_path / "adapter", tmp_path / "rows.jsonl"
     file.write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
-    recipe = recipe_for(rows, tiny, epochs=500).model_dump_json()
-    command = [sys.executable, "-c", ORPHAN, recipe, str(file), str(tiny), str(out)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as parent:
-        # The parent's own command line does not name the partial folder, the child's does.
-        wait_until(lambda: children(out))
-        parent.kill()
-    wait_until(lambda: not children(out), seconds=10)
+    recipe = recipe_for(rows, tiny).model_dump_json()
+    command = [sys.executable, "-c", PARENT, recipe, *map(str, (file, tiny, out))]
+    # The parent's own command line does not name the partial folder, the child's does.
+    kill_when(lambda: children(out), command)
+    wait_until(lambda: not children(out), seconds=20)
 
 
 @pytest.mark.row("E2")
