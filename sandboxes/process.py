@@ -183,9 +183,13 @@ class Caged:
         except TimeoutError:
             self.watched.kill_guard()
             await self._gone()
-        # Closes our ends of the pipes, which may hold data that nobody reads any more.
-        self.process._transport.close()  # type: ignore[attr-defined]  # no public way to it
+        # The pipes may hold data that nobody reads any more, and `wait` needs their end. Closing the
+        # whole transport now would reap the process behind asyncio's back, which logs a warning.
+        transport = self.process._transport  # type: ignore[attr-defined]  # no public way to it
+        for number in (0, 1, 2):
+            transport.get_pipe_transport(number).close()
         await self.process.wait()
+        transport.close()
         self.watched.close()
 
 
