@@ -334,7 +334,6 @@ class Dojo:
             TaskError, EngineError, SandboxError, TrainingError: With what to do; `resume` goes on.
         """
         from codojo.graphs.improve import REPORT, ImprovePlan, Loop
-        from codojo.reports.improve import write_improve
         from codojo.tasks.guard import load_guard
         from codojo.tasks.loaders import load_suite
         from codojo.trajectories.schema import load_trajectories
@@ -357,6 +356,8 @@ class Dojo:
             folder=self.root,
         )
         report = await loop.play()
+        from codojo.reports.improve import write_improve
+
         await self.log.write(REPORT, report.model_dump(mode="json"))
         write_improve(self.root, report, load_trajectories(self.log_folder, run.id))
         return report

@@ -12,7 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
+
+import numpy as np
 
 from codojo.agents.asking import Sampling, ask_model
 from codojo.errors import AdapterRejected, RequestRefused, TaskError
@@ -23,7 +26,7 @@ from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
 from codojo.finetune.train import TrainProgress, train
 from codojo.graphs.parts import Parts
 from codojo.graphs.run import Progress, Run
-from codojo.scoring.intervals import TaskScore
+from codojo.scoring.intervals import TaskScore, difference_interval
 from codojo.serving.engine import EngineClient
 from codojo.serving.registry import AdapterRegistry
 from codojo.settings import Settings
@@ -88,6 +91,19 @@ class StageCost(Record):
     cost: Cost = Cost()
 
 
+class MemoryEffect(Record):
+    """What recall did to the champion's pass rate on the gate tasks: measured, never assumed."""
+
+    entries: int
+    """What memory held by then."""
+    without: float
+    with_recall: float
+    difference: float
+    low: float
+    """Lower end of the paired 95 % interval, clustered by family."""
+    high: float
+
+
 class RoundReport(Record):
     """What one round did and why."""
 
@@ -101,6 +117,8 @@ class RoundReport(Record):
     adapter: str | None = None
     checks: tuple[CheckResult, ...] = ()
     gate: GateReport | None = None
+    memory: MemoryEffect | None = None
+    """None where memory is off."""
     outcome: Literal["promoted", "refused", "rejected", "nothing_to_learn"]
     reason: str
     swap_s: float | None = None
@@ -308,12 +326,13 @@ class Loop:
             require(checks, name)
         except AdapterRejected as err:
             return RoundReport(**so_far, outcome="rejected", reason=str(err))
-        gate = await self._gate(place, champion, name)
+        gate, without = await self._gate(place, champion, name)
+        so_far |= {"gate": gate, "memory": await self._recall_effect(place, champion, without)}
         reason = " ".join(gate.reasons)
         if not gate.promote:
-            return RoundReport(**so_far, gate=gate, outcome="refused", reason=reason)
+            return RoundReport(**so_far, outcome="refused", reason=reason)
         await self._promote(place, champion, name, reason)
-        return RoundReport(**so_far, gate=gate, outcome="promoted", reason=reason)
+        return RoundReport(**so_far, outcome="promoted", reason=reason)
 
     async def _train(self, place: str, rows: Sequence[PromptCompletion]) -> tuple[Manifest, str]:
         endpoint = self.client.endpoint
@@ -366,8 +385,13 @@ class Loop:
         checks = tuple(CheckResult(*check) for check in answer.value["checks"])
         return answer.value["swap_s"], checks
 
-    async def _gate(self, place: str, champion: str | None, name: str) -> GateReport:
-        """The paired test; its number among all looks of this dojo is counted from the log."""
+    async def _gate(
+        self, place: str, champion: str | None, name: str
+    ) -> tuple[GateReport, list[TaskScore]]:
+        """The paired test, and the champion's scores in it.
+
+        Its number among all looks of this dojo is counted from the log.
+        """
         k, warm = self.settings.gate.samples, self.settings.sampling.temperature
         rivals = {"champion": champion, "candidate": name}
         scores: dict[str, list[TaskScore]] = {}
@@ -407,7 +431,35 @@ class Loop:
         answer = await self.run.effect(
             place, "gate", {"candidate": name, "champion": champion}, perform
         )
-        return GateReport.model_validate(answer.value)
+        return GateReport.model_validate(answer.value), scores["champion"]
+
+    async def _recall_effect(
+        self, place: str, champion: str | None, without: list[TaskScore]
+    ) -> MemoryEffect | None:
+        """The champion on the gate tasks once more, with what memory recalls in its prompts."""
+        parts = await self.make_parts(adapter=champion)
+        if parts.memory is None:
+            return None
+        measured, _ = await self.measure(
+            f"{place}/gate-recall",
+            "gate",
+            champion,
+            n=self.settings.gate.samples,
+            temperature=self.settings.sampling.temperature,
+            recall=True,
+        )
+        found = [score.task_score for score in measured.scores]
+        rng = np.random.default_rng(self.settings.train.seed)
+        interval = difference_interval(without, found, rng=rng)
+        before, after = (fmean(score.rate for score in scores) for scores in (without, found))
+        return MemoryEffect(
+            entries=parts.memory.count(),
+            without=before,
+            with_recall=after,
+            difference=after - before,
+            low=interval.low,
+            high=interval.high,
+        )
 
     async def _promote(self, place: str, champion: str | None, name: str, reason: str) -> None:
         async def perform() -> bool:

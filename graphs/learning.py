@@ -8,10 +8,10 @@ from codojo.trajectories.journal import ask
 from codojo.trajectories.schema import Proposal, RolloutEnd
 
 
-async def learn(brief: Brief, end: RolloutEnd, parts: Parts, builder: Builder) -> None:
+async def learn(brief: Brief, end: RolloutEnd, parts: Parts, builder: Builder | None) -> None:
     """Remember a solved `train` task, each entry as an effect; nothing without memory.
 
-    Only what passed sealed tests in isolation is kept. Gate and held-out verdicts teach nobody.
+    Without a builder, as in `solo`, no rule is written. Only what passed sealed tests in isolation is kept. Gate and held-out verdicts teach nobody.
     """
     if parts.remember is None or brief.split != "train" or end.chosen is None:
         return
@@ -31,7 +31,7 @@ async def learn(brief: Brief, end: RolloutEnd, parts: Parts, builder: Builder) -
         ),
     )
     failed = [p for p in end.proposals if p.verdict and p.verdict.status == "failed"]
-    if failed:
+    if failed and builder:
         line = await builder.rule(brief, failed[0].candidate, passed.candidate)
         if line:
             await _remember(

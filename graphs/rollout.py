@@ -103,7 +103,8 @@ async def _play(task: Task, start: RolloutStart, graph: Graph, parts: Parts) -> 
             verdict=verdict,
             deliverable=final.get("deliverable"),
         )
-        await learn(start.brief, end, parts, Builder(parts.model("builder"), parts.sampling))
+        builder = Builder(parts.model("builder"), parts.sampling) if start.graph == "team" else None
+        await learn(start.brief, end, parts, builder)
     return end
 
 

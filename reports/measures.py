@@ -99,6 +99,8 @@ class BudgetRow:
     before: float | None
     """None where the tokens do not buy one answer."""
     after: float
+    capped: bool
+    """The tokens would buy the model before more answers than it gave."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +239,7 @@ def _budget(before: Side, after: Side) -> tuple[BudgetRow, ...]:
                 k_after=point.k,
                 before=before.at(reached).value if reached else None,
                 after=point.estimate.value,
+                capped=affordable > reached,
             )
         )
     return tuple(rows)

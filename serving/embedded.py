@@ -61,11 +61,10 @@ def prepare(*, cache: Path | None = None, progress: Progress | None = None) -> P
         cache: Where models are kept; default: the user's cache folder.
         progress: Gets a line before and after the work; nothing when there is none to do.
     """
-    source, digest = _gguf()
-    home = cache or Path(platformdirs.user_cache_dir("codojo")) / "models"
-    target = home / f"{digest[:12]}-v{LAYOUT}" / source.name.split(".")[0]
+    target = converted_place(cache)
     if target.is_dir():
         return target
+    source, _ = _gguf()
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(target.parent / "lock"):
         if target.is_dir():
@@ -79,6 +78,13 @@ def prepare(*, cache: Path | None = None, progress: Progress | None = None) -> P
         if progress:
             progress(f"wrote {target}")
     return target
+
+
+def converted_place(cache: Path | None = None) -> Path:
+    """Where the converted model lies, or will lie."""
+    source, digest = _gguf()
+    home = cache or Path(platformdirs.user_cache_dir("codojo")) / "models"
+    return home / f"{digest[:12]}-v{LAYOUT}" / source.name.split(".")[0]
 
 
 def model_hash(model: Path | str) -> str:

@@ -93,7 +93,9 @@ def main() -> None:
     except CodojoError as err:
         if debug:
             raise
-        print(f"codojo: {'; '.join(line.strip() for line in str(err).splitlines())}", file=sys.stderr)
+        print(
+            f"codojo: {'; '.join(line.strip() for line in str(err).splitlines())}", file=sys.stderr
+        )
         sys.exit(err.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

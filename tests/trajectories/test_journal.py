@@ -65,7 +65,7 @@ async def test_equal_questions_side_by_side_keep_their_own_answers(tmp_path: Pat
                 await effect("same", performed, number),
             ]
 
-    async def work(performed: Counter[str]) -> list[Any]:
+    async def work(performed: Counter[str]) -> Any:
         return await asyncio.gather(*(chain(number, performed) for number in range(5)))
 
     first, _, _ = await play(tmp_path, work)
