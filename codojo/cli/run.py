@@ -194,5 +194,23 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
     passed = sum(bool(t.verdict and t.verdict.passed) for t in found)
     tokens = sum(t.end.cost.tokens for t in found if t.end)
     reasked = sum(t.end.reasked for t in found if t.end)
+    if len(found) > 1:
+        print(_rates(found))
     again = f", {reasked} calls asked again" if reasked else ""
     print(f"{passed} of {len(found)} passed, {tokens:,} tokens{again}; run {run}")
+
+
+def _rates(found: "list[Trajectory]") -> str:
+    """Share of all candidates that passed, and of tasks that any of them solved."""
+    from codojo.graphs.improve import score_of
+    from codojo.scoring.passk import mean_pass_at_k
+
+    samples = max(len(t.proposals) for t in found)
+    settings = found[0].start.settings.get("team")
+    if isinstance(settings, dict):
+        samples = int(str(settings["samples"]))
+    scores = [score_of(t, samples) for t in found]
+    counts = [(score.samples, score.passed) for score in scores]
+    ks = sorted({1, min(score.samples for score in scores)})
+    rates = ", ".join(f"pass@{k} {mean_pass_at_k(counts, k):.1%}" for k in ks)
+    return f"{rates} of {samples} candidates for each of {len(found)} tasks"
