@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from codojo.reports.measures import Estimate, Side
+from codojo.reports.measures import Estimate, Side, table_ks
 from codojo.reports.page import THIN, count, percent
 
 LEFT, RIGHT, TOP, BOTTOM = 11.0, 97.0, 5.0, 84.0
@@ -137,6 +137,7 @@ def pass_chart(sides: Sequence[tuple[str, Side]], *, by_tokens: bool) -> Chart:
     step = nice_step(max(point.estimate.high for point in everything) or 0.05)
     top = step * math.ceil(max(point.estimate.high for point in everything) / step - 1e-9) or step
     y = Scale(0, top, BOTTOM, TOP)
+    marked = {k for _, side in sides for k in table_ks(len(side.curve))}
     lines = []
     for kind, side in sides:
         at = [x(p.tokens if by_tokens else p.k) for p in side.curve]
@@ -149,12 +150,13 @@ def pass_chart(sides: Sequence[tuple[str, Side]], *, by_tokens: bool) -> Chart:
                 f"pass@{p.k}: {percent(p.estimate.value)} "
                 f"({percent(p.estimate.low)} to {percent(p.estimate.high)}), "
                 f"{count(p.tokens)} tokens per task",
+                radius=3.5 if p.k in marked else 2,
             )
             for a, p in zip(at, side.curve, strict=True)
         )
         points = " ".join(f"{dot.x},{dot.y}" for dot in dots)
         lines.append(Line(side.model, kind, points, " ".join(upper + lower[::-1]), dots))
-    ticks = _token_ticks(x) if by_tokens else [(k, str(k)) for k in _powers(int(max(xs)))]
+    ticks = _token_ticks(x) if by_tokens else [(k, str(k)) for k in table_ks(int(max(xs)))]
     return Chart(
         title="pass@k over " + ("tokens per task" if by_tokens else "the number of answers k"),
         x_label="tokens spent per task" if by_tokens else "answers per task, k",
@@ -241,11 +243,6 @@ def stacked(label: str, total: str, amounts: Sequence[tuple[str, str, float, str
 def _percent_ticks(y: Scale, step: float) -> tuple[Tick, ...]:
     steps = round(y.high / step)
     return tuple(Tick(y(i * step), f"{100 * i * step:g}{THIN}%") for i in range(steps + 1))
-
-
-def _powers(k: int) -> list[int]:
-    found = [2**i for i in range(k.bit_length()) if 2**i <= k]
-    return found if found[-1] == k else [*found[:-1], k]
 
 
 def _token_ticks(x: Scale) -> list[tuple[float, str]]:

@@ -23,7 +23,7 @@ from codojo.reports.charts import (
 )
 from codojo.reports.machine import draw
 from codojo.reports.measures import FEW_FAMILIES, Estimate, HeldOut, held_out, table_ks
-from codojo.reports.page import count, duration, percent, plural, points, render, write_page
+from codojo.reports.page import count, duration, plural, render, write_page
 from codojo.reports.story import (
     LEFT_OUT,
     OUTCOMES,
@@ -96,9 +96,7 @@ def render_improve(report: ImproveReport, trajectories: Mapping[str, Trajectory]
     figures = held_out(report)
     sides = [("before", figures.before)]
     sides += [("after", figures.after)] if figures.after else []
-    stages = [
-        StageRow(s.stage, _kind(s.stage), s.seconds, s.cost) for s in report.stages
-    ]
+    stages = [StageRow(s.stage, _kind(s.stage), s.seconds, s.cost) for s in report.stages]
     return render(
         "improve.html.j2",
         report=report,
@@ -177,9 +175,7 @@ def _safe(id: str) -> str:
     return id if PLAIN_NAME.fullmatch(id) else content_hash(id)[:26]
 
 
-def _chosen(
-    report: ImproveReport, trajectories: Mapping[str, Trajectory]
-) -> tuple[Shown, ...]:
+def _chosen(report: ImproveReport, trajectories: Mapping[str, Trajectory]) -> tuple[Shown, ...]:
     return choose_shown(report, trajectories)
 
 
@@ -212,9 +208,7 @@ def _round(done: RoundReport) -> RoundView:
     amounts = [("kept as rows", "kept", float(curated.kept), count(curated.kept))]
     amounts += [
         (LEFT_OUT.get(reason, reason), f"c{i % 6}", float(n), count(n))
-        for i, (reason, n) in enumerate(
-            sorted(curated.left_out.items(), key=lambda item: -item[1])
-        )
+        for i, (reason, n) in enumerate(sorted(curated.left_out.items(), key=lambda item: -item[1]))
     ]
     losses = done.training.losses if done.training else ()
     return RoundView(
@@ -255,7 +249,10 @@ def _bars(stages: list[StageRow]) -> list[Bar]:
         stacked(
             "Time",
             duration(sum(seconds.values())),
-            [(kind, f"c{i % 6}", seconds[kind], duration(seconds[kind])) for i, kind in enumerate(kinds)],
+            [
+                (kind, f"c{i % 6}", seconds[kind], duration(seconds[kind]))
+                for i, kind in enumerate(kinds)
+            ],
         ),
         stacked(
             "Tokens asked of models",
@@ -283,5 +280,3 @@ def _sections(settings: Mapping[str, object]) -> Iterator[tuple[str, list[tuple[
             yield section, [(str(name), str(value)) for name, value in values.items()]
         else:
             yield "", [(section, str(values))]
-
-

@@ -21,6 +21,9 @@ from codojo.errors import LogError
 THIN = " "
 """Narrow no-break space, between a number and its unit."""
 
+MAX_TEXT = 8_000
+"""Characters of one text that a page shows."""
+
 
 def visible(text: str) -> str:
     """The text with every character that could drive a terminal or reorder a line written as a code.
@@ -71,8 +74,8 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f}{THIN}s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}{THIN}min {rest:02}{THIN}s"
-    return f"{minutes // 60}{THIN}h {minutes % 60:02}{THIN}min"
+        return f"{minutes}{THIN}min{THIN}{rest:02}{THIN}s"
+    return f"{minutes // 60}{THIN}h{THIN}{minutes % 60:02}{THIN}min"
 
 
 def chance(p: float) -> str:
@@ -87,7 +90,8 @@ def render(template: str, **values: object) -> str:
         f"default-src 'none'; style-src 'sha256-{_digest(style)}'; base-uri 'none'; "
         "form-action 'none'"
     )
-    return _environment().get_template(template).render(style=Markup(style), policy=policy, **values)  # noqa: S704  # our own file
+    css = Markup(style)  # noqa: S704  # our own file
+    return _environment().get_template(template).render(style=css, policy=policy, **values)
 
 
 def write_page(path: Path, text: str) -> Path:
@@ -109,6 +113,13 @@ def write_page(path: Path, text: str) -> Path:
     return path
 
 
+def cut(text: str) -> str:
+    """The text, or its beginning with a word on how much more the log has."""
+    if len(text) <= MAX_TEXT:
+        return text
+    return f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT:,} more characters are in the log"
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -126,6 +137,7 @@ def _environment() -> Environment:
         plural=plural,
         duration=duration,
         chance=chance,
+        cut=cut,
     )
     return environment
 

@@ -109,7 +109,9 @@ def choose_shown(
     ]
     solved = [t for t in (after or before).values() if _passed(t)]
     if gained:
-        chosen.append(Shown("Solved by the adapter, and by no answer of the model before", gained[0]))
+        chosen.append(
+            Shown("Solved by the adapter, and by no answer of the model before", gained[0])
+        )
     elif solved:
         chosen.append(Shown("A held-out task that was solved", solved[0]))
     failed = [t for t in (after or before).values() if not _passed(t)]

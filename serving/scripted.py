@@ -62,6 +62,8 @@ class Script(Part):
 
     model: str = "scripted"
     """Name of its base model."""
+    model_path: str = ""
+    """Folder of a real model that trainers train in its place; empty: there is nothing to train."""
     rules: list[Rule] = []
     faults: list[Fault] = []
     latency_ms: float = 0

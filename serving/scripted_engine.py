@@ -35,6 +35,11 @@ class ScriptedEngine:
         return read_script(self.script).model
 
     @property
+    def model_path(self) -> str:
+        """Folder of the model that trainers train in its place; empty if there is none."""
+        return read_script(self.script).model_path
+
+    @property
     def version(self) -> str:
         return "1"
 

@@ -1,0 +1,171 @@
+"""Write the table of `docs/reliability.md` from the tests' row markers; `--check` fails where it is stale.
+
+A row's sentence is its one line in `PROMISES`; a marker without one, or a promise without a test, is an error.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = Path(__file__).with_name("reliability.md")
+BEGIN, END = "<!-- rows -->\n", "<!-- /rows -->\n"
+ID = re.compile(r"[A-H]\d{1,2}")
+
+PROMISES = {
+    "A1": "A fork bomb is stopped at the process cap, within the wall limit",
+    "A2": "The same holds when codojo runs as root",
+    "A3": "One process that takes too much memory is killed at the cap",
+    "A4": "Memory is capped for the whole process tree",
+    "A5": "Memory in /dev/shm and other tmpfs counts and is capped",
+    "A7": "Very many small files are bounded, and cleaning up stays quick",
+    "A9": "A flood of output is cut at the cap and its writer killed",
+    "A11": "An endless loop is killed at its limit",
+    "A12": "Sleeping past the limit is killed by the clock",
+    "A13": "Ignoring signals does not help: the whole tree gets SIGKILL",
+    "A14": "Threads count as processes do",
+    "A15": "A daemonised grandchild does not survive its step",
+    "A16": "A grandchild that holds stdout open does not hang the step",
+    "A20": "Secrets of the host cannot be read",
+    "A21": "Other processes and their environment cannot be seen",
+    "A22": "The environment holds nothing of ours",
+    "A23": "Only standard descriptors are open",
+    "A24": "No kind of network or socket reaches out",
+    "A25": "Services on loopback cannot be reached",
+    "A28": "Signals reach only the cage itself",
+    "A31": "No new user namespace can be made",
+    "A33": "Interpreter, packages and configuration cannot be written",
+    "A36": "Pickled results are never loaded",
+    "A37": "Forged or oversized frames are no pass",
+    "A38": "Deadlines use the host's clock, whatever the candidate patches",
+    "A40": "Without a working backend codojo refuses to run candidates",
+    "A41": "A wall that is silently missing fails the self-test",
+    "A42": "A cage that dies is an infrastructure error or an error, never a pass",
+    "A44": "Killing codojo with SIGKILL leaves no caged process behind",
+    "C1": "After SIGKILL a resumed run ends as an uninterrupted one",
+    "C2": "A logged effect is not performed again on resume",
+    "C5": "A torn last record is cut, reported, and the next append is readable",
+    "C6": "The same when it is torn inside a character",
+    "C7": "Damage in the middle is an error that names the offset",
+    "C8": "A full disk is an error to the caller; partial bytes are taken back",
+    "C9": "After a failed sync nothing is acknowledged any more",
+    "C11": "Of two processes that resume one run, the second is told who holds it",
+    "C24": "A log folder that cannot be written is an error before any model call",
+    "E1": "Out of memory: a smaller batch once, then a clean failure",
+    "E2": "A loss or weight that is no number stops training",
+    "E3": "Too few rows are refused with the reason",
+    "E4": "Training killed with SIGKILL goes on as if it had not been",
+    "E5": "A finished training is not done again, and an adapter that learnt nothing is noticed",
+    "E6": "An adapter that changes nothing is rejected",
+    "E7": "An adapter for another base, tokenizer, rank or layers is rejected",
+    "E8": "Truncated, altered or pickled adapter files are rejected",
+    "E9": "An adapter folder with links or foreign files is rejected",
+    "E14": "A worse adapter is refused by the gate",
+    "E15": "A lucky adapter is promoted no more often than alpha allows",
+    "E16": "Gate and held-out text is kept out of rows, training and memory",
+    "E18": "Answers that did not pass honestly are left out of exports and counted",
+    "E19": "Duplicates are left out, and one task gives only so many rows",
+    "E20": "What is trained on is, token for token, what is served",
+    "F1": "A poisoned entry is rendered as quoted data",
+    "F2": "What comes from failed or unverified rollouts does not guide",
+    "F4": "Namespaces are enforced in the query",
+    "F5": "Huge texts are cut or refused",
+    "F6": "Text that is not clean is made so or refused",
+    "F7": "One owner of the index; others work without it, and nothing is lost",
+    "F8": "After SIGKILL every acknowledged entry is found by its own vector",
+    "F9": "The same after an exit below Chroma's sync threshold",
+    "F13": "An index of another embedding model is refused",
+    "F14": "Vectors that no search could find are refused",
+    "F18": "A filtered search equals an exact one",
+    "G1": "Exiting early is no pass",
+    "G2": "Ending or replacing the process is no pass",
+    "G3": "Objects that claim to be equal are no pass",
+    "G4": "Patching modules, builtins or tracing is no pass",
+    "G7": "Expected values are nowhere in the cage",
+    "G9": "Nothing is carried from one case to the next",
+    "G10": "Printed results are ignored",
+    "G11": "What happens after the return changes nothing",
+    "G14": "Running out of time is no pass",
+    "G15": "Answers in git history or caches cannot be found",
+    "H15": "Text with newlines or JSON in it stays one record",
+}
+
+
+def markers() -> Iterator[tuple[str, str]]:
+    """Row and `file::test` of every marked test."""
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        tables = {
+            target.id: set(_row_strings(node))
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name)
+        }
+        for node in tree.body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for row in _rows_of(node, tables):
+                yield row, f"{name}::{node.name}"
+
+
+def _rows_of(
+    test: ast.FunctionDef | ast.AsyncFunctionDef, tables: dict[str, set[str]]
+) -> Iterator[str]:
+    """Rows in a test's decorators; of a parametrised one, those of the table it names."""
+    for decorator in test.decorator_list:
+        for node in ast.walk(decorator):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.row"):
+                continue
+            (argument,) = node.args
+            if isinstance(argument, ast.Constant):
+                yield str(argument.value)
+            else:
+                named = {n.id for n in ast.walk(decorator) if isinstance(n, ast.Name)}
+                yield from sorted(row for table in named & tables.keys() for row in tables[table])
+
+
+def _row_strings(node: ast.AST) -> Iterator[str]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+            if ID.fullmatch(inner.value):
+                yield inner.value
+
+
+def table() -> str:
+    """The rows in order, each with its promise and its tests."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for row, test in markers():
+        if test not in found[row]:
+            found[row].append(test)
+    if odd := sorted(found.keys() ^ PROMISES.keys()):
+        raise SystemExit(f"rows with a test but no promise here, or the reverse: {', '.join(odd)}")
+    lines = ["| row | promise | tests |", "|---|---|---|"]
+    for row in sorted(found, key=lambda row: (row[0], int(row[1:]))):
+        tests = "<br>".join(f"`{test}`" for test in found[row])
+        lines.append(f"| {row} | {PROMISES[row]} | {tests} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write or check; the exit code says whether the page was as it should be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if stale")
+    old = PAGE.read_text(encoding="utf-8")
+    head, _, rest = old.partition(BEGIN)
+    new = head + BEGIN + table() + END + rest.partition(END)[2]
+    if not parser.parse_args().check:
+        PAGE.write_text(new, encoding="utf-8")
+    elif new != old:
+        sys.stderr.write(f"{PAGE} is stale; run 'python {Path(__file__).name}' in docs/\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,280 @@
+"""A rollout as things to show: its steps in order, its candidates, its code in colours."""
+
+import json
+import keyword
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from pydantic import ValidationError
+
+from codojo.canonical import content_hash
+from codojo.reports.page import cut, plural
+from codojo.tasks.cases import render as render_case
+from codojo.tasks.schema import Brief, Candidate, Verdict
+from codojo.tasks.values import ValueRefused
+from codojo.trajectories.schema import Choice, Effect, Step, Trajectory
+
+HEAT = ((0.9, "h0"), (0.6, "h1"), (0.3, "h2"), (0.1, "h3"), (0.0, "h4"))
+"""Class of a token by the least probability that it was sampled with."""
+
+_CODE = re.compile(
+    r"(?P<com>\#[^\n]*)"
+    r"|(?P<str>(?:\b[rbfuRBFU]{1,2})?(?:\"{3}[\s\S]*?(?:\"{3}|\Z)|'{3}[\s\S]*?(?:'{3}|\Z)"
+    r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?))"
+    rf"|(?P<key>\b(?:{'|'.join(keyword.kwlist)})\b)"
+    r"|(?P<num>\b\d[\w.]*)"
+)
+
+
+@dataclass(frozen=True)
+class Heat:
+    """Neighbouring tokens that were about equally likely, in percent of the answer's tokens."""
+
+    kind: str
+    start: float
+    width: float
+
+
+@dataclass(frozen=True)
+class ChoiceView:
+    """One answer, and how often the very same one was given."""
+
+    text: str
+    finish_reason: str
+    tokens: int
+    sure: float | None
+    """Geometric mean of the tokens' probabilities."""
+    heat: tuple[Heat, ...]
+    same: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One candidate's line in a table of runs."""
+
+    name: str
+    verdict: Verdict
+    passed: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that happened: one step, or neighbouring effects of one kind."""
+
+    kind: str
+    """Class of the style sheet, and the effect's name."""
+    anchor: str
+    where: str
+    title: str
+    seconds: float
+    step: Step | None = None
+    choices: tuple[ChoiceView, ...] = ()
+    verdicts: tuple[Judged, ...] = ()
+    text: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of code of one colour."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a candidate."""
+
+    name: str
+    spans: tuple[Piece, ...]
+
+
+@dataclass(frozen=True)
+class CandidateView:
+    """Proposals of equal text, shown once."""
+
+    name: str
+    chosen: bool
+    files: tuple[File, ...]
+    visible: Verdict | None
+    verdict: Verdict | None
+    origin: str
+    """Anchor of the step it came from."""
+
+
+def items(trajectory: Trajectory) -> list[Item]:
+    """Everything that happened, in the order of the log."""
+    names = candidate_names(trajectory)
+    found: list[Item] = []
+    for (kind, path, failed), group in groupby(
+        trajectory.effects, key=lambda e: (e.effect, e.path, e.error is not None)
+    ):
+        effects = list(group)
+        where = " / ".join(path) or "the rollout"
+        if kind == "reply" and not failed:
+            found += [_reply(trajectory.steps[effect.key], where) for effect in effects]
+        else:
+            found.append(_effects(kind, where, effects, names))
+    return found
+
+
+def candidates(trajectory: Trajectory) -> list[CandidateView]:
+    """The distinct candidates; the chosen one first."""
+    end = trajectory.end
+    if end is None:
+        return []
+    names = candidate_names(trajectory)
+    chosen = end.proposals[end.chosen].candidate if end.chosen is not None else None
+    seen: dict[str, CandidateView] = {}
+    for proposal in end.proposals:
+        name = names[_files_hash(proposal.candidate.files)]
+        same = sum(p.candidate == proposal.candidate for p in end.proposals)
+        if name not in seen:
+            seen[name] = CandidateView(
+                name=name + (f", proposed {same} times" if same > 1 else ""),
+                chosen=proposal.candidate == chosen,
+                files=_files(proposal.candidate),
+                visible=proposal.visible,
+                verdict=proposal.verdict,
+                origin=anchor(proposal.origin.step) if proposal.origin else "",
+            )
+    return sorted(seen.values(), key=lambda view: not view.chosen)
+
+
+def candidate_names(trajectory: Trajectory) -> dict[str, str]:
+    """`candidate 1` and so on, by the hash of a candidate's files."""
+    distinct = dict.fromkeys(_files_hash(p.candidate.files) for p in trajectory.proposals)
+    return {files: f"candidate {i}" for i, files in enumerate(distinct, 1)}
+
+
+def examples(brief: Brief) -> list[str]:
+    """The visible tests as a person would write them."""
+    found = []
+    for case in brief.visible.cases:
+        try:
+            found.append(render_case(case, brief.entry_point))
+        except (ValueRefused, ValueError, TypeError):
+            found.append(f"{case.id}: cannot be shown")
+    if brief.visible.check:
+        found.append(brief.visible.check.source)
+    return found
+
+
+def anchor(step: str) -> str:
+    """Where on the page a step stands."""
+    return f"step-{content_hash(step)[:12]}"
+
+
+def highlight(code: str) -> tuple[Piece, ...]:
+    """Python in pieces of one colour; broken code too, and nothing is lost or added.
+
+    >>> [(p.kind, p.text) for p in highlight("def f(): # x")]
+    [('key', 'def'), ('', ' f(): '), ('com', '# x')]
+    """
+    pieces: list[Piece] = []
+    at = 0
+    for match in _CODE.finditer(code):
+        if match.start() > at:
+            pieces.append(Piece("", code[at : match.start()]))
+        pieces.append(Piece(match.lastgroup or "", match[0]))
+        at = match.end()
+    if at < len(code):
+        pieces.append(Piece("", code[at:]))
+    return tuple(pieces)
+
+
+def _reply(step: Step, where: str) -> Item:
+    return Item(
+        kind="reply",
+        anchor=anchor(step.id),
+        where=where,
+        title=f"{step.input.agent} asks {step.input.model}",
+        seconds=step.duration_s,
+        step=step,
+        choices=tuple(_choices(step.output.choices)),
+    )
+
+
+def _choices(choices: Sequence[Choice]) -> Iterator[ChoiceView]:
+    counts: dict[str, int] = {}
+    for choice in choices:
+        counts[choice.text] = counts.get(choice.text, 0) + 1
+    for text in counts:
+        choice = next(c for c in choices if c.text == text)
+        logprobs = [p for p in choice.logprobs or () if math.isfinite(p)]
+        yield ChoiceView(
+            text=text,
+            finish_reason=choice.finish_reason,
+            tokens=len(choice.token_ids or logprobs),
+            sure=math.exp(min(sum(logprobs) / len(logprobs), 0)) if logprobs else None,
+            heat=_heat(logprobs),
+            same=counts[text],
+        )
+
+
+def _heat(logprobs: Sequence[float]) -> tuple[Heat, ...]:
+    kinds = [next(k for least, k in HEAT if math.exp(min(p, 0)) >= least) for p in logprobs]
+    cells, start = [], 0
+    for kind, run in groupby(kinds):
+        length = len(list(run))
+        width = round(100 * length / len(kinds), 2)
+        cells.append(Heat(kind, round(100 * start / len(kinds), 2), width))
+        start += length
+    return tuple(cells)
+
+
+def _effects(kind: str, where: str, effects: list[Effect], names: dict[str, str]) -> Item:
+    verdicts, texts = [], []
+    for effect in effects:
+        judged = _judged(effect, names)
+        if judged:
+            verdicts.append(judged)
+        elif effect.output not in (None, "", [], {}):
+            texts.append(_text(effect.output))
+    first = effects[0].error
+    source = effects[0].input.get("tests") if isinstance(effects[0].input, dict) else ""
+    n = plural(len(effects), "candidate")
+    titles = {
+        "execution": f"The sandbox runs {n} on the {str(source).replace('_', '-')} tests",
+        "verdict": f"The judge runs {n} on the sealed tests",
+        "recall": "Memory is asked" + ("" if texts else ", and has nothing"),
+        "remember": "The team remembers",
+    }
+    return Item(
+        kind="error" if first else kind if kind in titles else "other",
+        anchor=anchor(effects[0].key),
+        where=where,
+        title=titles.get(kind, kind),
+        seconds=sum(effect.duration_s for effect in effects),
+        verdicts=tuple(verdicts),
+        text="\n\n".join(texts),
+        error=f"{first.get('type', 'error')}: {first.get('message', '')}" if first else "",
+    )
+
+
+def _judged(effect: Effect, names: dict[str, str]) -> Judged | None:
+    if effect.effect not in ("execution", "verdict") or not isinstance(effect.input, dict):
+        return None
+    try:
+        verdict = Verdict.model_validate(effect.output)
+    except ValidationError:
+        return None
+    name = names.get(_files_hash(effect.input.get("files")), "a draft")
+    passed = sum(o.status == "passed" for o in verdict.outcomes)
+    return Judged(name, verdict, f"{passed} of {plural(len(verdict.outcomes), 'test')}")
+
+
+def _text(output: object) -> str:
+    return output if isinstance(output, str) else json.dumps(output, indent=2, ensure_ascii=False)
+
+
+def _files(candidate: Candidate) -> tuple[File, ...]:
+    return tuple(File(name, highlight(cut(text))) for name, text in candidate.files.items())
+
+
+def _files_hash(files: object) -> str:
+    return content_hash(files)
