@@ -12,8 +12,8 @@ engine.
 
 import asyncio
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -144,7 +144,7 @@ class Dojo:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stack.aclose()
+        await self._stack.__aexit__(kind, error, trace)
 
     @property
     def log_folder(self) -> Path:
@@ -260,6 +260,7 @@ class Dojo:
         found["isolation"] = self._isolation
         return found
 
+    @asynccontextmanager
     async def run(
         self,
         command: str,
@@ -267,15 +268,18 @@ class Dojo:
         *,
         resume: "RunRecord | None" = None,
         watch: "Watch" = lambda progress: None,
-    ) -> "Run":
-        """A run, held until the dojo is closed; it is in the log before any engine starts."""
+    ) -> "AsyncIterator[Run]":
+        """A run for the block; it is in the log before any engine starts.
+
+        It counts as finished when the block ends without an exception; else it can be resumed.
+        """
         from codojo.graphs.run import open_run
 
-        run = self._stack.enter_context(
-            open_run(self.root, self.log, command, args, self.settings, resume=resume, watch=watch)
-        )
-        run.versions = await self.versions()
-        return run
+        with open_run(
+            self.root, self.log, command, args, self.settings, resume=resume, watch=watch
+        ) as run:
+            run.versions = await self.versions()
+            yield run
 
     async def solve(self, text: str, tests: Sequence[str] = (), *, graph: str = "") -> Solved:
         """Have the team write one function.
@@ -292,8 +296,9 @@ class Dojo:
 
         task = task_from_text(text, tests)
         graph = graph or self.settings.team.graph
-        run = await self.run("solve", {"text": text, "tests": list(tests), "graph": graph})
-        (trajectory,) = await self.solve_all(run, "run", [task], graph=graph)
+        args = {"text": text, "tests": list(tests), "graph": graph}
+        async with self.run("solve", args) as run:
+            (trajectory,) = await self.solve_all(run, "run", [task], graph=graph)
         return solved(trajectory)
 
     async def solve_all(
@@ -334,6 +339,7 @@ class Dojo:
             TaskError, EngineError, SandboxError, TrainingError: With what to do; `resume` goes on.
         """
         from codojo.graphs.improve import REPORT, ImprovePlan, Loop
+        from codojo.reports.improve import write_improve
         from codojo.tasks.guard import load_guard
         from codojo.tasks.loaders import load_suite
         from codojo.trajectories.schema import load_trajectories
@@ -342,24 +348,22 @@ class Dojo:
             plan = ImprovePlan.model_validate(resume.args)
         plan = plan or ImprovePlan(suite=suite, rounds=rounds)
         loaded = load_suite(plan.suite)
-        client = await self.engine()
-        run = await self.run("improve", plan.model_dump(mode="json"), resume=resume, watch=watch)
-        loop = Loop(
-            run=run,
-            suite=loaded,
-            plan=plan,
-            settings=self.settings,
-            client=client,
-            registry=self.registry,
-            make_parts=self.parts,
-            questions=load_guard(),
-            folder=self.root,
-        )
-        report = await loop.play()
-        from codojo.reports.improve import write_improve
-
-        await self.log.write(REPORT, report.model_dump(mode="json"))
-        write_improve(self.root, report, load_trajectories(self.log_folder, run.id))
+        args = plan.model_dump(mode="json")
+        async with self.run("improve", args, resume=resume, watch=watch) as run:
+            loop = Loop(
+                run=run,
+                suite=loaded,
+                plan=plan,
+                settings=self.settings,
+                client=await self.engine(),
+                registry=self.registry,
+                make_parts=self.parts,
+                questions=load_guard(),
+                folder=self.root,
+            )
+            report = await loop.play()
+            await self.log.write(REPORT, report.model_dump(mode="json"))
+            write_improve(self.root, report, load_trajectories(self.log_folder, run.id))
         return report
 
     async def export(self, format: str, path: str | Path, *, suite: str = "") -> "Exported":

@@ -57,7 +57,8 @@ class Chart:
     y_ticks: tuple[Tick, ...]
     lines: tuple[Line, ...] = ()
     dots: tuple[Dot, ...] = ()
-    diagonal: bool = False
+    diagonal: tuple[float, float, float, float] | None = None
+    """Ends of the line on which both coordinates are equal."""
     left: float = LEFT
     right: float = RIGHT
     top: float = TOP
@@ -212,11 +213,7 @@ def rates_chart(pairs: Sequence[tuple[str, float, float]]) -> Chart:
         x_ticks=tuple(Tick(x(value), label) for value, label in ticks),
         y_ticks=tuple(Tick(y(value), label) for value, label in ticks),
         dots=tuple(dots),
-        diagonal=True,
-        left=x(0),
-        right=x(1),
-        top=y(1),
-        bottom=y(0),
+        diagonal=(x(0), y(0), x(1), y(1)),
     )
 
 

@@ -18,8 +18,10 @@ from markupsafe import Markup
 
 from codojo.errors import LogError
 
-THIN = " "
+THIN = "\u202f"
 """Narrow no-break space, between a number and its unit."""
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 MAX_TEXT = 8_000
 """Characters of one text that a page shows."""
@@ -80,7 +82,10 @@ def duration(seconds: float) -> str:
 
 def chance(p: float) -> str:
     """A probability with two digits that mean something."""
-    return f"{p:.2g}" if p >= 1e-4 else f"{p:.0e}"
+    if p == 0 or p >= 1e-3:
+        return f"{p:.2g}"
+    digits, power = f"{p:.1e}".split("e-")
+    return f"{digits} × 10⁻{power.lstrip('0').translate(_RAISED)}"
 
 
 def render(template: str, **values: object) -> str:

@@ -5,7 +5,7 @@ import keyword
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pydantic import ValidationError
@@ -58,6 +58,8 @@ class Judged:
     name: str
     verdict: Verdict
     passed: str
+    times: int = 1
+    """How many equal candidates it stands for."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +252,7 @@ def _effects(kind: str, where: str, effects: list[Effect], names: dict[str, str]
         where=where,
         title=titles.get(kind, kind),
         seconds=sum(effect.duration_s for effect in effects),
-        verdicts=tuple(verdicts),
+        verdicts=tuple(_merged(verdicts)),
         text="\n\n".join(texts),
         error=f"{first.get('type', 'error')}: {first.get('message', '')}" if first else "",
     )
@@ -266,6 +268,15 @@ def _judged(effect: Effect, names: dict[str, str]) -> Judged | None:
     name = names.get(_files_hash(effect.input.get("files")), "a draft")
     passed = sum(o.status == "passed" for o in verdict.outcomes)
     return Judged(name, verdict, f"{passed} of {plural(len(verdict.outcomes), 'test')}")
+
+
+def _merged(verdicts: Sequence[Judged]) -> Iterator[Judged]:
+    """Runs of equal candidates that came out alike, as one line each."""
+    groups: dict[tuple[str, str, str], list[Judged]] = {}
+    for judged in verdicts:
+        groups.setdefault((judged.name, judged.verdict.status, judged.passed), []).append(judged)
+    for group in groups.values():
+        yield replace(group[0], times=len(group))
 
 
 def _text(output: object) -> str:

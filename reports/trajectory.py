@@ -67,7 +67,8 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
             yield _line(f"answer {i} of {len(item.choices)} ({choice.finish_reason}{same}):")
             yield from _quoted(choice.text)
         for judged in item.verdicts:
-            yield _line(f"  {judged.name}: {_said(judged.verdict)}, {judged.passed}")
+            times = f" ({judged.times} times)" if judged.times > 1 else ""
+            yield _line(f"  {judged.name}{times}: {_said(judged.verdict)}, {judged.passed}")
         if item.text:
             yield from _quoted(item.text)
     if end is None:

@@ -215,8 +215,8 @@ def _plan(settings: EngineSettings, progress: Progress | None) -> _Plan:
         from codojo.serving.scripted_engine import ScriptedEngine
 
         scripted = ScriptedEngine(Path(settings.model))
-        model = scripted.model_path or settings.model
-        return _Plan(settings, scripted, model, scripted.script_hash)
+        trained = scripted.model_path or settings.model
+        return _Plan(settings, scripted, trained, scripted.script_hash)
     model = resolve_model(settings.model, progress=progress)
     if settings.kind == "vllm":
         from codojo.serving.vllm import VllmEngine

@@ -105,10 +105,10 @@ async def _run(
             if dry_run:
                 _plan(dojo, chosen, as_json)
                 return
-            run = await dojo.run("run", args, resume=record, watch=watch)
-            found = await dojo.solve_all(
-                run, "run", chosen, graph=dojo.settings.team.graph, suite=suite
-            )
+            async with dojo.run("run", args, resume=record, watch=watch) as run:
+                found = await dojo.solve_all(
+                    run, "run", chosen, graph=dojo.settings.team.graph, suite=suite
+                )
     _show(run.id, found, as_json)
 
 

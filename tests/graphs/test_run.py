@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from codojo.graphs.improve import spread
+from codojo.graphs.run import runs
 from codojo.tasks.katas import load_katas
 from codojo.trajectories.journal import ASKED, EFFECT
 from codojo.trajectories.log import read_log
@@ -131,6 +132,24 @@ def test_kill_9_and_resume_loses_and_repeats_nothing(
     found = load_trajectories(log)
     assert sum(t.end.reasked for t in found.values() if t.end) == len(again)
     assert outcome(found) == outcome(load_trajectories(tmp_path / "whole" / "log"))
+
+
+def test_a_run_whose_engine_dies_says_so_and_can_be_resumed(tmp_path: Path) -> None:
+    tasks = spread(load_katas().split("train"), 6)
+    faults = [{"requests": list(range(4, 40)), "kind": "status", "status": 404}]
+    script = kata_script(tmp_path / "script.json", tasks, faults=faults)
+    dojo = tmp_path / "d"
+    first = codojo(*run_katas(dojo, script, "--set", "team.parallel=1"))
+    refused = [t for t in load_trajectories(dojo / "log").values() if t.end and t.end.failure]
+    assert len(refused) == 3, first.stderr
+    dying = [{"requests": [3], "kind": "die"}, {"requests": list(range(1, 99)), "kind": "die"}]
+    mortal = kata_script(tmp_path / "mortal.json", tasks, faults=dying)
+    second = codojo(*run_katas(tmp_path / "e", mortal), ok=False)
+    assert second.stderr.strip().splitlines()[-1].startswith("codojo: ")
+    assert not [r for r in runs(tmp_path / "e") if r.finished]
+    kata_script(mortal, tasks)
+    codojo("run", "--resume", "last", "--dojo", tmp_path / "e")
+    assert all(t.end and t.end.verdict for t in load_trajectories(tmp_path / "e" / "log").values())
 
 
 @pytest.mark.row("C11")

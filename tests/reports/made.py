@@ -217,9 +217,7 @@ def make_verdict(text: Callable[[str], str], ok: bool) -> Verdict:
 
 def effect(key: str, kind: str, asked: Any, gave: Any) -> Effect:
     """An effect as the log holds it."""
-    return Effect(
-        key=key, effect=kind, path=("code@2",), input=asked, output=gave, duration_s=1.25
-    )
+    return Effect(key=key, effect=kind, path=("code@2",), input=asked, output=gave, duration_s=1.25)
 
 
 class NoGuard:
@@ -314,7 +312,9 @@ def improve_report(
         StageCost(
             stage=f"round-1/{place}",
             seconds=30.0 + 17 * i,
-            cost=Cost() if place == "train" else Cost(prompt_tokens=900 * i, completion_tokens=4_000),
+            cost=Cost()
+            if place == "train"
+            else Cost(prompt_tokens=900 * i, completion_tokens=4_000),
         )
         for i, place in enumerate(places)
         if rounds
@@ -341,9 +341,7 @@ def _round(world: World, outcome: Ending, skill: float) -> RoundReport:
     solved = world.measure(
         "round-1/solve", "train", BASE, 0.0 if outcome == "nothing_to_learn" else 1.0, 8
     )
-    curated = rft(
-        [world.found[id] for id in solved.rollouts], guard=NoGuard(), per_task=4
-    )
+    curated = rft([world.found[id] for id in solved.rollouts], guard=NoGuard(), per_task=4)
     so_far: dict[str, Any] = {
         "number": 1,
         "champion": None,
