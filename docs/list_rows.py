@@ -91,6 +91,9 @@ PROMISES = {
     "G11": "What happens after the return changes nothing",
     "G14": "Running out of time is no pass",
     "G15": "Answers in git history or caches cannot be found",
+    "H1": "What a model or task wrote is inert in pages",
+    "H11": "Pages opened from disk run nothing and fetch nothing",
+    "H12": "What a model or task wrote cannot drive a terminal",
     "H15": "Text with newlines or JSON in it stays one record",
 }
 
@@ -132,9 +135,9 @@ def _rows_of(
 
 def _row_strings(node: ast.AST) -> Iterator[str]:
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
-            if ID.fullmatch(inner.value):
-                yield inner.value
+        value = inner.value if isinstance(inner, ast.Constant) else None
+        if isinstance(value, str) and ID.fullmatch(value):
+            yield value
 
 
 def table() -> str:
