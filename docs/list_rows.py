@@ -92,7 +92,7 @@ PROMISES = {
     "G14": "Running out of time is no pass",
     "G15": "Answers in git history or caches cannot be found",
     "H1": "What a model or task wrote is inert in pages",
-    "H11": "Pages opened from disk run nothing and fetch nothing",
+    "H11": "The same in a page that is opened from disk",
     "H12": "What a model or task wrote cannot drive a terminal",
     "H15": "Text with newlines or JSON in it stays one record",
 }
