@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from codojo.canonical import content_hash
 from codojo.errors import LogError
-from codojo.finetune.gate import Comparison
+from codojo.finetune.gate import GateReport
 from codojo.graphs.improve import REPORT, ImproveReport, RoundReport
 from codojo.reports.charts import (
     Bar,
@@ -73,8 +73,8 @@ class RoundView:
     curated: Bar
     loss: Chart | None
     rates: Chart | None
-    gate: Span | None
-    guard: Span | None
+    differences: tuple[Span, ...]
+    """On the gate split, then on the guard suite if it was asked; on one scale."""
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,9 @@ def _round(done: RoundReport) -> RoundView:
     amounts = [("kept as rows", "kept", float(curated.kept), count(curated.kept))]
     amounts += [
         (LEFT_OUT.get(reason, reason), f"c{i % 6}", float(n), count(n))
-        for i, (reason, n) in enumerate(sorted(curated.left_out.items(), key=lambda item: -item[1]))
+        for i, (reason, n) in enumerate(
+            sorted(curated.left_out.items(), key=lambda item: (-item[1], item[0]))
+        )
     ]
     losses = done.training.losses if done.training else ()
     return RoundView(
@@ -222,15 +224,15 @@ def _round(done: RoundReport) -> RoundView:
         rates=rates_chart([(t.task_id, t.champion, t.candidate) for t in gate.gate.tasks])
         if gate
         else None,
-        gate=_change(gate.gate) if gate else None,
-        guard=_change(gate.guard) if gate and gate.guard else None,
+        differences=_differences(gate) if gate else (),
     )
 
 
-def _change(compared: Comparison) -> Span:
-    kind = "gain" if compared.low > 0 else "fall" if compared.high < 0 else "same"
-    estimate = Estimate(compared.difference, compared.low, compared.high)
-    return spans([(kind, estimate)])[0]
+def _differences(gate: GateReport) -> tuple[Span, ...]:
+    compared = [comparison for comparison in (gate.gate, gate.guard) if comparison]
+    estimates = [Estimate(c.difference, c.low, c.high) for c in compared]
+    kinds = ["gain" if e.is_gain else "fall" if e.is_loss else "same" for e in estimates]
+    return tuple(spans(list(zip(kinds, estimates, strict=True))))
 
 
 def _kind(stage: str) -> str:
@@ -275,8 +277,8 @@ def _total(stages: list[StageRow]) -> StageRow:
 
 def _sections(settings: Mapping[str, object]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Settings by section, values as text."""
-    for section, values in settings.items():
+    for section, values in sorted(settings.items()):
         if isinstance(values, dict):
-            yield section, [(str(name), str(value)) for name, value in values.items()]
+            yield section, [(str(name), str(value)) for name, value in sorted(values.items())]
         else:
             yield "", [(section, str(values))]

@@ -23,8 +23,8 @@ THIN = "\u202f"
 
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-MAX_TEXT = 8_000
-"""Characters of one text that a page shows."""
+MAX_TEXT, MAX_NOTE = 4_000, 300
+"""Characters of one text, and of one remark, that a page shows; the log has the rest."""
 
 
 def visible(text: str) -> str:
@@ -125,6 +125,11 @@ def cut(text: str) -> str:
     return f"{text[:MAX_TEXT]}\n… {len(text) - MAX_TEXT:,} more characters are in the log"
 
 
+def short(text: str) -> str:
+    """The text, or its beginning where a remark is longer than anyone would read."""
+    return text if len(text) <= MAX_NOTE else f"{text[:MAX_NOTE]}…"
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -142,14 +147,16 @@ def _environment() -> Environment:
         plural=plural,
         duration=duration,
         chance=chance,
-        cut=cut,
+        short=short,
     )
     return environment
 
 
 def _finalize(value: object) -> object:
-    """Applied to every expression before it is escaped."""
-    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    """Applied to every expression before it is escaped: nothing too long, nothing that is not visible."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(cut(value))
+    return value
 
 
 @cache

@@ -267,12 +267,12 @@ def gate_report(world: World, skill: float, guard_drop: int = 0) -> GateReport:
         source = random.Random(f"{world.seed}/{factor}")
         return [
             TaskScore(
-                f"katas/gate_{i}",
-                f"gate-family-{i // 2}",
+                world.text(f"katas/gate_{i}"),
+                world.text(f"gate-family-{i // 2}"),
                 8,
                 sum(source.random() < world.chance(100 + i, factor) for _ in range(8)),
             )
-            for i in range(world.tasks)
+            for i in range(24)
         ]
 
     def guard(drop: int) -> list[TaskScore]:
