@@ -189,7 +189,7 @@ def make_trainer(
             max_length=None,
             use_cpu=not cuda,
             bf16=recipe.dtype == "bfloat16",
-            # Recomputing activations costs a third of the time, and rows on a CPU are short enough.
+            # Recomputing activations costs a sixth of the CPU time, and rows here need little memory.
             gradient_checkpointing=cuda,
             dataloader_pin_memory=cuda,
             save_strategy="steps",
