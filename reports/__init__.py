@@ -1,0 +1,1 @@
+"""Pages drawn from the log: improve reports and rollouts. They stand alone and trust no text in them."""

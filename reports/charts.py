@@ -6,7 +6,7 @@ phone without a script.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from codojo.reports.measures import Estimate, Side, table_ks
 from codojo.reports.page import THIN, count, percent
@@ -92,8 +92,6 @@ class Span:
     high: float
     zero: float
     kind: str
-    before: float | None = None
-    """Where it came from, for a pair of points."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Bar:
 
     label: str
     total: str
-    parts: tuple[Part, ...] = field(default=())
+    parts: tuple[Part, ...]
 
 
 def nice_step(span: float, wanted: int = 4) -> float:
@@ -174,13 +172,14 @@ def loss_chart(losses: Sequence[float]) -> Chart:
     step = nice_step(max(losses) or 1.0)
     y = Scale(0, step * math.ceil(max(losses) / step - 1e-9) or step, BOTTOM, TOP)
     dots = [Dot(x(i), y(loss), f"step {i}: {loss:.3f}") for i, loss in enumerate(losses, 1)]
-    marks = sorted({1, len(losses)} | {round(len(losses) * part / 4) for part in (1, 2, 3)} - {0})
+    apart = max(1, round(nice_step(len(losses))))
+    marks = [1, *range(apart, len(losses) - apart // 2, apart), len(losses)]
     top = round(y.high / step)
     return Chart(
         title="training loss over optimiser steps",
         x_label="optimiser step",
         y_label="loss per label token, nats",
-        x_ticks=tuple(Tick(x(mark), str(mark)) for mark in marks),
+        x_ticks=tuple(Tick(x(mark), str(mark)) for mark in sorted(set(marks))),
         y_ticks=tuple(Tick(y(i * step), f"{i * step:g}") for i in range(top + 1)),
         lines=(
             Line(

@@ -157,13 +157,3 @@ def _reach(name: str, steps: list[tuple[str, str]]) -> set[str]:
         fresh = {end for start, end in steps if start in fresh} - found
         found |= fresh
     return found
-
-
-def way(boxes: tuple[Box, ...]) -> str:
-    """The nodes as a sentence, for those who cannot see the picture.
-
-    >>> way((Box("start", 0, 0, True), Box("code", 0, 1, False)))
-    'start, code'
-    """
-    ordered = sorted(boxes, key=lambda box: (box.y, box.x))
-    return ", ".join(box.name for box in ordered)

@@ -133,7 +133,7 @@ def candidates(trajectory: Trajectory) -> list[CandidateView]:
     chosen = end.proposals[end.chosen].candidate if end.chosen is not None else None
     seen: dict[str, CandidateView] = {}
     for proposal in end.proposals:
-        name = names[_files_hash(proposal.candidate.files)]
+        name, origin = names[_files_hash(proposal.candidate.files)], proposal.origin
         same = sum(p.candidate == proposal.candidate for p in end.proposals)
         if name not in seen:
             seen[name] = CandidateView(
@@ -142,7 +142,7 @@ def candidates(trajectory: Trajectory) -> list[CandidateView]:
                 files=_files(proposal.candidate),
                 visible=proposal.visible,
                 verdict=proposal.verdict,
-                origin=anchor(proposal.origin.step) if proposal.origin else "",
+                origin=anchor(origin.step) if origin and origin.step in trajectory.steps else "",
             )
     return sorted(seen.values(), key=lambda view: not view.chosen)
 

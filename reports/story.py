@@ -81,11 +81,6 @@ def headline(report: ImproveReport, figures: HeldOut) -> Headline:
     return Headline(f"No adapter was promoted: {_why_not(report)}", more, False)
 
 
-def conclusion(done: RoundReport) -> str:
-    """How a round ended, as a sentence."""
-    return f"Round {done.number}: {OUTCOMES[done.outcome]}"
-
-
 def when(id: str) -> str:
     """When a run or rollout began, as its id tells; empty for ids of another make."""
     try:

@@ -48,10 +48,8 @@ def list_trajectories(
             print_json(_row(trajectory))
         return
     _print_table(shown)
-    print(
-        f"{len(shown)} of {len(found)} rollouts"
-        + ("; --limit shows more" if limit and len(shown) < len(found) else "")
-    )
+    more = "; --limit 0 shows all" if len(shown) < len(found) else ""
+    print(f"{len(shown)} of {len(found)} rollouts{more}")
 
 
 @app.command()

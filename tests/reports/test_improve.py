@@ -202,3 +202,14 @@ def test_a_report_of_another_version_is_refused_with_what_to_do(tmp_path: Path) 
 def test_the_same_report_gives_the_same_page(promoted: Made) -> None:
     assert render_improve(*promoted) == render_improve(*promoted)
     assert BASE in render_improve(*promoted)
+
+
+def test_several_rounds_stand_one_after_the_other() -> None:
+    report, found = improve_report("promoted")
+    refused, _ = improve_report("refused")
+    (first,), (second,) = refused.rounds, report.rounds
+    both = (first, second.model_copy(update={"number": 2}))
+    page = read(render_improve(report.model_copy(update={"rounds": both}), found))
+    assert page.problems == []
+    assert {"round-1", "round-2"} <= set(page.ids)
+    assert "refused by the gate, promoted" in page.text
