@@ -31,7 +31,8 @@ demo: env serve model  ## one full round on real parts, ending with a report (ab
 	@echo "  $(BIN)/codojo export trl-sft train.jsonl --dojo $(DEMO)"
 
 test: env dev serve model  ## the whole test suite, offline once the environments exist
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n 2 -m "not slow and not engine"
+	$(PYTEST) -m "engine and not slow"
 
 soak: env dev serve model  ## the long sweeps, whole
 	$(PYTEST) -m "slow" --timeout 3600
@@ -41,6 +42,9 @@ check: env dev  ## ruff, mypy strict, import-linter
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/draw_graphs.py --check
+	$(BIN)/python docs/list_rows.py --check
+	$(BIN)/python docs/check_limits.py
 
 env: $(VENV)/.codojo-main  ## the environment that codojo runs in
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from codojo.errors import ContaminationError, SettingsError
+from codojo.errors import AdapterRejected, ContaminationError, SettingsError
 from codojo.settings import DOJO_FILE, Settings, load
 from codojo.tasks.schema import Suite, Task, Verdict
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from codojo.sandboxes.judge import Judge
     from codojo.serving.engine import EngineClient
     from codojo.serving.registry import AdapterRegistry
+    from codojo.tasks.contamination import ContaminationGuard
     from codojo.trajectories.export import Exported
     from codojo.trajectories.log import Log
     from codojo.trajectories.schema import Cost, Trajectory
@@ -110,6 +111,7 @@ class Dojo:
         self._memory: ChromaStore | None = None
         self._memory_opened = False
         self._isolation = "none"
+        self._guards: dict[str, ContaminationGuard] = {}
 
     @classmethod
     def open(
@@ -239,8 +241,17 @@ class Dojo:
     async def champion_loaded(self) -> str | None:
         """The champion's served name, loaded into the engine; None: the base model."""
         name = self.registry.champion()
-        if name is not None:
-            await (await self.engine()).load_adapter(name, self.registry.path(name))
+        if name is None:
+            return None
+        engine, folder = await self.engine(), self.registry.path(name)
+        base = base_of(folder)
+        if base != engine.endpoint.model_hash:
+            raise AdapterRejected(
+                f"the champion '{name}' was trained on base {base[:12]} but the engine serves "
+                f"{engine.endpoint.base_model} ({engine.endpoint.model_hash[:12]}); set engine.model back, or go "
+                "on from the base with 'codojo models promote base'"
+            )
+        await engine.load_adapter(name, folder)
         return name
 
     async def versions(self) -> dict[str, str]:
@@ -380,7 +391,9 @@ class Dojo:
         from codojo.memory.remember import remember
         from codojo.tasks.contamination import ContaminationGuard
 
-        guard = ContaminationGuard.of(suite)
+        if suite.name not in self._guards:
+            self._guards[suite.name] = ContaminationGuard.of(suite)
+        guard = self._guards[suite.name]
         try:
             await remember(entry, log=self.log, store=self._memory, guard=guard)
         except ContaminationError as err:
@@ -418,6 +431,22 @@ def require_dojo(root: Path) -> Path:
     return root
 
 
+def base_of(adapter: Path) -> str:
+    """Hash of the base model that an adapter was trained on.
+
+    Raises:
+        AdapterRejected: If its manifest is missing or unreadable.
+    """
+    from codojo.finetune.recipe import MANIFEST, Manifest
+
+    try:
+        return Manifest.model_validate_json((adapter / MANIFEST).read_bytes()).recipe.base_hash
+    except (OSError, ValueError) as err:
+        raise AdapterRejected(
+            f"adapter {adapter.name} cannot be read: {err}; go back with 'codojo models rollback'"
+        ) from err
+
+
 def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
     """Settings with some values replaced, named as `section__name`."""
     sections: dict[str, dict[str, object]] = {}
@@ -425,8 +454,9 @@ def changed(settings: Settings, changes: Mapping[str, object]) -> Settings:
         section, _, name = dotted.partition("__")
         sections.setdefault(section, {})[name] = value
     updated = {
-        section: getattr(settings, section).model_copy(update=values)
+        section: type(held)(**(held.model_dump() | values))
         for section, values in sections.items()
+        for held in (getattr(settings, section),)
     }
     return settings.model_copy(update=updated)
 

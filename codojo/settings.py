@@ -4,6 +4,7 @@ Order, strongest first: command line, `CODOJO_<SECTION>__<NAME>` environment var
 `codojo.toml`, the user's file, the defaults below. `load` also says where each value came from.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -59,7 +60,7 @@ class EngineSettings(Section):
 
 
 class SandboxSettings(Section):
-    """Limits of the cage that candidates run in. Each holds for the whole process tree."""
+    """Limits of the cage that candidates run in; for the whole process tree where nothing else is said."""
 
     backend: Literal["bubblewrap", "none"] = "bubblewrap"
     """`none` runs candidates without walls and is refused without `unsafe_no_sandbox`."""
@@ -69,10 +70,13 @@ class SandboxSettings(Section):
     total_s: float = Field(60, gt=0, le=3600)
     """Seconds that all cases of one candidate may take together."""
     cpu_s: int = Field(20, ge=1)
+    """Processor seconds of one process; `wall_s` bounds the tree."""
     memory_mb: int = Field(512, ge=64)
     processes: int = Field(32, ge=4)
     tmp_mb: int = Field(32, ge=1)
+    """Size of `/tmp`, and again of `/dev/shm`."""
     output_kb: int = Field(256, ge=1)
+    """Of each of stdout and stderr, and of one answer."""
     parallel: int = Field(2, ge=1)
     """Cages at once; the number of cores is a good value."""
 
@@ -201,7 +205,7 @@ def load(
     sources: dict[str, str] = {}
     files = [user] + ([dojo / DOJO_FILE] if dojo else [])
     layers = [(str(path), _read_file(path)) for path in files if path.is_file()]
-    layers.append(("environment", EnvSettingsSource(Settings)()))
+    layers.append(("environment", _read_environment()))
     layers.append(("command line", _nested(overrides or {})))
     for source, data in layers:
         for section, values in data.items():
@@ -229,6 +233,16 @@ def _read_file(path: Path) -> dict[str, Any]:
         return TomlConfigSettingsSource(Settings, toml_file=path)()
     except (OSError, ValueError) as err:
         raise SettingsError(f"cannot read settings file {path}: {err}; fix or remove it") from err
+
+
+def _read_environment() -> dict[str, Any]:
+    for name in os.environ:
+        section = name.removeprefix("CODOJO_").lower().partition("__")[0]
+        if name.startswith("CODOJO_") and "__" in name and section not in Settings.model_fields:
+            raise SettingsError(
+                f"the variable {name} names no section; the sections are {', '.join(Settings.model_fields)}"
+            )
+    return EnvSettingsSource(Settings)()
 
 
 def _nested(flat: Mapping[str, object]) -> dict[str, dict[str, object]]:

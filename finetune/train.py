@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -35,13 +35,12 @@ ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(256 * 2**20),
     # A core that waits for the other one sleeps, and leaves its time to the engine beside it.
     "OMP_WAIT_POLICY": "PASSIVE",
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "HF_DATASETS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "TOKENIZERS_PARALLELISM": "false",
 }
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+"""For a base model that lies on this machine; one with a hub name may still have to be fetched."""
 
 
 class Job(Record):
@@ -221,7 +220,7 @@ async def _run(job: Job, progress: Callable[[TrainProgress], None] | None) -> Fa
     path.write_text(job.model_dump_json())
     failed: Failed | None = None
     done = False
-    async with _child(path, work / "train.log") as process:
+    async with _child(path, work / "train.log", _network(job.recipe.base)) as process:
         assert process.stdout is not None  # asked for as a pipe
         async for line in process.stdout:
             said: dict[str, Any] = json.loads(line)
@@ -240,8 +239,15 @@ async def _run(job: Job, progress: Callable[[TrainProgress], None] | None) -> Fa
     return Failed(kind="other", detail=f"exit code {code}: {' | '.join(tail)}")
 
 
+def _network(base: str) -> Mapping[str, str]:
+    """Variables that keep the trainer offline, where its base model needs no fetching."""
+    return OFFLINE if Path(base).is_dir() else {}
+
+
 @contextlib.asynccontextmanager
-async def _child(job: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+async def _child(
+    job: Path, log: Path, more: Mapping[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """The training process; it has ended when the block has, however that was left.
 
     Its standard input is a pipe that nothing is ever written to: it closes when this process dies,
@@ -256,7 +262,7 @@ async def _child(job: Path, log: Path) -> AsyncIterator[asyncio.subprocess.Proce
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=stderr,
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **more},
         )
     try:
         yield process

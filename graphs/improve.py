@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from codojo.agents.asking import Sampling, ask_model
 from codojo.errors import AdapterRejected, RequestRefused, TaskError
@@ -23,11 +24,11 @@ from codojo.finetune.curators import CurationReport, rft
 from codojo.finetune.gate import GateReport, decide
 from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
 from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
-from codojo.finetune.train import TrainProgress, train
+from codojo.finetune.train import MIN_ROWS, TrainProgress, train
 from codojo.graphs.parts import Parts
 from codojo.graphs.run import Progress, Run
 from codojo.scoring.intervals import TaskScore, difference_interval
-from codojo.serving.engine import EngineClient
+from codojo.serving.engine import Endpoint, EngineClient
 from codojo.serving.registry import AdapterRegistry
 from codojo.settings import Settings
 from codojo.tasks.contamination import ContaminationGuard
@@ -49,12 +50,12 @@ class ImprovePlan(Record):
 
     suite: str
     rounds: int = 1
-    samples: int = 8
+    samples: int = Field(8, ge=1, le=64)
     """Candidates per train task and round."""
     train_tasks: int = 0
     gate_tasks: int = 0
     held_out_tasks: int = 0
-    held_out_samples: int = 16
+    held_out_samples: int = Field(16, ge=1, le=64)
     """Candidates per held-out task, before the first and after the last round."""
 
 
@@ -258,6 +259,11 @@ class Loop:
                 f"the {self.client.endpoint.kind} engine cannot hot-load adapters, so the loop cannot serve what "
                 'it trains; set engine.kind = "vllm"'
             )
+        if not self.client.endpoint.model_path:
+            raise RequestRefused(
+                "an external engine does not say where its model's weights lie, so nothing can be trained for it; "
+                'set engine.kind = "vllm" and engine.model to a folder or hub name'
+            )
         start = await self.run.effect("start", "champion", ROLE, self._champion)
         first: str | None = start.value
         await self._load(first)
@@ -315,8 +321,12 @@ class Loop:
             "rows": len(curated.rows),
             "rows_hash": rows_hash(curated.rows),
         }
-        if not curated.rows:
-            reason = "no candidate passed, so there is nothing to learn from"
+        if len(curated.rows) < MIN_ROWS:
+            why = ", ".join(f"{n} {reason}" for reason, n in curated.report.left_out.items())
+            reason = (
+                f"{len(curated.rows)} of {curated.report.considered} candidates may be learnt from, and "
+                f"training needs {MIN_ROWS}; left out: {why or 'none'}"
+            )
             return RoundReport(**so_far, outcome="nothing_to_learn", reason=reason)
         training, name = await self._train(place, curated.rows)
         so_far |= {"training": training, "adapter": name}
@@ -348,7 +358,7 @@ class Loop:
 
         async def perform() -> dict[str, object]:
             out = self.folder / "training" / recipe.hash[:12]
-            result = await train(recipe, rows, Path(endpoint.model_path), out, progress=watch)
+            result = await train(recipe, rows, _base(endpoint), out, progress=watch)
             name = adapter_name(result.folder, ROLE)
             self.registry.add(result.folder, name)
             return {"manifest": result.manifest.model_dump(mode="json"), "name": name}
@@ -365,9 +375,7 @@ class Loop:
         folder = self.registry.path(name)
 
         async def perform() -> dict[str, object]:
-            checks = check_files(
-                folder, Path(endpoint.model_path), endpoint.model_hash, training.recipe
-            )
+            checks = check_files(folder, _base(endpoint), endpoint.model_hash, training.recipe)
             swap_s = None
             if all(check.ok for check in checks):
                 began = time.monotonic()
@@ -448,12 +456,18 @@ class Loop:
             temperature=self.settings.sampling.temperature,
             recall=True,
         )
+        memory = parts.memory
+
+        async def count() -> int:
+            return memory.count()
+
+        entries = await self.run.effect(place, "memory_count", "", count)
         found = [score.task_score for score in measured.scores]
         rng = np.random.default_rng(self.settings.train.seed)
         interval = difference_interval(without, found, rng=rng)
         before, after = (fmean(score.rate for score in scores) for scores in (without, found))
         return MemoryEffect(
-            entries=parts.memory.count(),
+            entries=entries.value,
             without=before,
             with_recall=after,
             difference=after - before,
@@ -501,6 +515,12 @@ class _Clock:
 
         answer = await self.loop.run.effect(self.stage, "seconds", self.stage, perform)
         self.loop.stages.append(StageCost(stage=self.stage, seconds=answer.value, cost=self.cost))
+
+
+def _base(endpoint: Endpoint) -> Path | str:
+    """The folder of the base model, or its hub name."""
+    path = Path(endpoint.model_path)
+    return path if path.is_dir() else endpoint.model_path
 
 
 def spread(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:

@@ -42,7 +42,11 @@ async def learn(brief: Brief, end: RolloutEnd, parts: Parts, builder: Builder | 
 def _is_proof(proposal: Proposal) -> bool:
     verdict = proposal.verdict
     return bool(
-        verdict and verdict.passed and verdict.tests == "sealed" and verdict.integrity == "isolated"
+        verdict
+        and verdict.passed
+        and verdict.tests == "sealed"
+        and verdict.integrity == "isolated"
+        and verdict.isolation != "none"
     )
 
 

@@ -10,7 +10,7 @@ from langgraph.graph.state import CompiledStateGraph
 from codojo.agents.builder import Builder
 from codojo.agents.prompts import all_hash
 from codojo.canonical import content_hash
-from codojo.errors import BudgetExceeded, RequestRefused
+from codojo.errors import RequestRefused
 from codojo.graphs.learning import learn
 from codojo.graphs.parts import Parts, judged
 from codojo.graphs.solo import solo
@@ -31,9 +31,6 @@ from codojo.trajectories.schema import (
 )
 
 GRAPHS = {"solo": solo, "team": team}
-
-NO_CANDIDATE = Verdict(status="failed", reason="no_candidate", tests="sealed")
-"""The team handed in nothing that defines the entry point."""
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -61,7 +58,7 @@ async def run_rollout(
         budget: The run's; this rollout's charges go to it too.
 
     Raises:
-        EngineError, SandboxError, LogError: The rollout stays unfinished and can be resumed.
+        BudgetExceeded, EngineError, SandboxError, LogError: The rollout stays unfinished and can be resumed.
     """
     recorded = list(recorded)
     journal = Journal(log, id, recorded, budget=Budget(parent=budget))
@@ -88,15 +85,13 @@ async def _play(task: Task, start: RolloutStart, graph: Graph, parts: Parts) -> 
     """The graph, then the judge, then what the team keeps of it."""
     try:
         final = await graph.ainvoke({"brief": start.brief.model_dump(mode="json")})
-    except BudgetExceeded as err:
-        return RolloutEnd(failure=f"budget: {err}")
     except RequestRefused as err:
         return RolloutEnd(failure=f"refused: {err}")
     proposals = tuple(Proposal.model_validate(p) for p in final.get("proposals") or ())
     chosen: int | None = final.get("chosen")
     with lane("finish"):
         proposals = await _judge(task, proposals, chosen, parts)
-        verdict = proposals[chosen].verdict if chosen is not None else NO_CANDIDATE
+        verdict = proposals[chosen].verdict if chosen is not None else _nothing_handed_in(task)
         end = RolloutEnd(
             proposals=proposals,
             chosen=chosen,
@@ -106,6 +101,12 @@ async def _play(task: Task, start: RolloutStart, graph: Graph, parts: Parts) -> 
         builder = Builder(parts.model("builder"), parts.sampling) if start.graph == "team" else None
         await learn(start.brief, end, parts, builder)
     return end
+
+
+def _nothing_handed_in(task: Task) -> Verdict:
+    """The verdict where no answer defines the entry point."""
+    source = "sealed" if len(task.sealed) else task.visible.source
+    return Verdict(status="failed", reason="no_candidate", tests=source)
 
 
 async def _judge(

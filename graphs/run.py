@@ -50,7 +50,10 @@ class RunRecord:
 
     @property
     def overrides(self) -> dict[str, object]:
-        """Its settings, to open the dojo with: a resumed run goes on as it began."""
+        """Its settings, to open the dojo with: a resumed run goes on as it began.
+
+        Only its budget may be raised.
+        """
         return {
             f"{section}.{name}": value
             for section, values in self.settings.items()

@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
@@ -18,16 +18,6 @@ from codojo.serving.retry import translated
 from codojo.settings import SamplingSettings
 
 T = TypeVar("T")
-
-
-class Meter(Protocol):
-    """What a chat model charges; the budget of a run is one."""
-
-    def before_call(self) -> None:
-        """Called before every request, asked-again ones too; raises when nothing may be spent."""
-
-    def after_call(self, prompt_tokens: int, completion_tokens: int) -> None:
-        """Called with what an answered request used."""
 
 
 class ServedChatModel(ChatOpenAI):
@@ -43,7 +33,6 @@ class ServedChatModel(ChatOpenAI):
     """
 
     _client: EngineClient = PrivateAttr()
-    _meter: Meter | None = PrivateAttr(default=None)
 
     async def sample(
         self, messages: Sequence[BaseMessage], *, n: int = 1, **kwargs: Any
@@ -77,8 +66,6 @@ class ServedChatModel(ChatOpenAI):
         async def once() -> ChatResult:
             async with self._client.slots.taken(per_request):
                 await self._client.ensure_alive()
-                if self._meter:
-                    self._meter.before_call()
                 # The whole answer, not each read of it: an answer that drips in ends too.
                 async with asyncio.timeout(self._client.endpoint.request_timeout_s):
                     result = await super(ServedChatModel, self)._agenerate(
@@ -86,7 +73,7 @@ class ServedChatModel(ChatOpenAI):
                     )
             if len(result.generations) != per_request:
                 raise ValueError(f"{len(result.generations)} choices instead of {per_request}")
-            self._check_and_charge(result)
+            self._check_model(str((result.llm_output or {}).get("model_name")))
             return result
 
         results = await _all([self._client.retried(once) for _ in range(wanted // per_request)])
@@ -95,15 +82,6 @@ class ServedChatModel(ChatOpenAI):
             _keep_parsed(generations, schema)
         output = (results[0].llm_output or {}) | {"token_usage": _summed_usage(results)}
         return ChatResult(generations=generations, llm_output=output)
-
-    def _check_and_charge(self, result: ChatResult) -> None:
-        output = result.llm_output or {}
-        usage = output.get("token_usage") or {}
-        if self._meter:
-            self._meter.after_call(
-                int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-            )
-        self._check_model(str(output.get("model_name")))
 
     def _check_model(self, answered: str) -> None:
         # `transformers serve` appends the revision.
@@ -148,19 +126,14 @@ class ServedChatModel(ChatOpenAI):
         """Stream one answer; what has been shown cannot be asked again, so nothing is retried."""
         await self._client.ensure_alive()
         async with self._client.slots.taken(1):
-            if self._meter:
-                self._meter.before_call()
             kwargs["stream_usage"] = True
             whole = False
             try:
                 async for chunk in super()._astream(messages, stop, run_manager, **kwargs):
-                    message = cast(AIMessageChunk, chunk.message)
                     told = chunk.generation_info or {}
                     whole = whole or bool(told.get("finish_reason"))
                     if name := told.get("model_name"):
                         self._check_model(str(name))
-                    if self._meter and (usage := message.usage_metadata):
-                        self._meter.after_call(usage["input_tokens"], usage["output_tokens"])
                     yield chunk
             except CodojoError:
                 raise
@@ -186,8 +159,6 @@ def chat_model(
     client: EngineClient,
     model: str | None = None,
     sampling: SamplingSettings | None = None,
-    *,
-    meter: Meter | None = None,
     **overrides: Any,
 ) -> ServedChatModel:
     """A chat model of an engine.
@@ -195,7 +166,6 @@ def chat_model(
     Args:
         model: Name of a loaded adapter; default: the base model.
         sampling: Temperature and length; each call may override them.
-        meter: Charged for every request.
         overrides: Further fields of `ChatOpenAI`.
     """
     sampling = sampling or SamplingSettings()
@@ -217,7 +187,6 @@ def chat_model(
     }
     made = ServedChatModel(**(fields | overrides))
     made._client = client
-    made._meter = meter
     return made
 
 

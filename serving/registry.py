@@ -26,7 +26,7 @@ class AdapterRegistry:
         self._log_folder = log_folder
 
     def add(self, source: Path, name: str) -> Path:
-        """Move a finished adapter folder to its immutable place; the same content is kept once."""
+        """Copy a finished adapter folder to its immutable place; the same content is kept once."""
         target = self.path(name)
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,9 @@ class Budget:
     """Counts tokens, calls and seconds, and says when they are spent.
 
     Charged when a reply enters a rollout, whether the model or the log gave it, so a resumed run has
-    spent what the uninterrupted one had. A rollout's budget charges its run's too (`parent`).
+    spent the tokens and calls that the uninterrupted one had; its seconds start anew. Where nothing is
+    left the rollout stays unfinished: a larger budget goes on with it. A rollout's budget charges its
+    run's too (`parent`).
     """
 
     limits: BudgetSettings = field(default_factory=BudgetSettings)
@@ -31,7 +33,7 @@ class Budget:
         """Raise where nothing is left to spend.
 
         Raises:
-            BudgetExceeded: Naming what is spent. Its message holds no clock, so it replays equally.
+            BudgetExceeded: Naming what is spent, and how to go on.
         """
         limits = self.limits
         for spent, limit, unit in (
@@ -41,7 +43,7 @@ class Budget:
         ):
             if limit and spent >= limit:
                 raise BudgetExceeded(
-                    f"the budget of {limit:g} {unit} is spent; raise it with --budget-{unit} and go on with --resume"
+                    f"the budget of {limit:g} {unit} is spent; go on with --resume last --set budget.{unit}=MORE"
                 )
         if self.parent:
             self.parent.check()

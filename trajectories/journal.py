@@ -20,16 +20,13 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from codojo.canonical import canonical_json, content_hash
-from codojo.errors import BudgetExceeded, CodojoError, ReplayDiverged, RequestRefused
+from codojo.errors import CodojoError, ReplayDiverged, RequestRefused
 from codojo.trajectories.budget import Budget
 from codojo.trajectories.log import Event, Log
 
 logger = logging.getLogger(__name__)
 
-OUTCOMES: dict[str, type[CodojoError]] = {
-    "BudgetExceeded": BudgetExceeded,
-    "RequestRefused": RequestRefused,
-}
+OUTCOMES: dict[str, type[CodojoError]] = {"RequestRefused": RequestRefused}
 """Errors that graph code may handle: they are logged as the effect's outcome and raised again on replay."""
 
 ASKED, EFFECT = "asked", "effect"
@@ -188,7 +185,7 @@ async def ask(effect: str, input: Any, perform: Callable[[], Awaitable[Any]]) ->
         perform: Does it; returns JSON data. A timeout belongs inside, so that it is an outcome.
 
     Raises:
-        BudgetExceeded, RequestRefused: As outcomes, live and on replay alike.
+        RequestRefused: As an outcome, live and on replay alike.
         ReplayDiverged: On replay, where the log holds no such effect.
         LogError: If the result could not be made durable; it is then not returned.
     """

@@ -11,6 +11,7 @@ from codojo.cli.options import (
     JsonOption,
     SetOption,
     UnsafeOption,
+    budget_only,
     overrides,
     print_json,
     quiet,
@@ -109,7 +110,7 @@ async def _improve(
     record = None
     if resume is not None:
         record = find_run(folder, "improve", "" if resume == "last" else resume)
-        changes = record.overrides
+        changes = record.overrides | budget_only(changes)
     with watching(as_json) as watch:
         async with Dojo.open(folder, overrides=changes, say=quiet if as_json else say) as dojo:
             report = await dojo.improve(plan=plan, resume=record, watch=watch)

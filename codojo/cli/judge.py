@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codojo.cli.options import DojoOption
+
 if TYPE_CHECKING:
     from codojo.settings import SandboxSettings
     from codojo.tasks.loaders import Sample
@@ -20,7 +22,7 @@ KS = (1, 2, 5, 8, 10, 20, 50, 100)
 def judge(
     suite: Annotated[str, typer.Option(help="Name of a suite, or its .jsonl file.")],
     samples: Annotated[Path, typer.Option(help="Lines of task_id and solution or completion.")],
-    dojo: Annotated[Path, typer.Option("--dojo", help="Folder of the dojo.")] = Path(),
+    dojo: DojoOption = Path("dojo"),
     repeat: Annotated[
         int, typer.Option(min=1, help="Judge each sample this often; it passes if it always does.")
     ] = 1,

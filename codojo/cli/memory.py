@@ -6,17 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from codojo.cli.options import DojoOption
+
 if TYPE_CHECKING:
     from codojo.memory.schema import Entry
 
 app = typer.Typer(help="What the team remembers.", no_args_is_help=True)
 
-DojoOption = Annotated[Path, typer.Option("--dojo", help="Folder of the dojo.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
 
 @app.command("list")
-def list_entries(dojo: DojoOption = Path(), as_json: JsonOption = False) -> None:
+def list_entries(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
     """List what the log says the team remembers, the oldest first."""
     for entry in _entries(dojo).values():
         _print(entry, as_json)
@@ -25,7 +26,7 @@ def list_entries(dojo: DojoOption = Path(), as_json: JsonOption = False) -> None
 @app.command()
 def search(
     text: Annotated[str, typer.Argument(help="What to look for, by meaning.")],
-    dojo: DojoOption = Path(),
+    dojo: DojoOption = Path("dojo"),
     limit: Annotated[int, typer.Option(min=1, max=100, help="Entries at most.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,7 +54,7 @@ def search(
 @app.command()
 def show(
     id: Annotated[str, typer.Argument(help="Id of an entry, or its beginning.")],
-    dojo: DojoOption = Path(),
+    dojo: DojoOption = Path("dojo"),
     as_json: JsonOption = False,
 ) -> None:
     """Show one entry whole, with where it comes from."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from codojo.graphs.run import Progress, Watch
 
 DojoOption = Annotated[
-    Path, typer.Option("--dojo", envvar="CODOJO_DOJO", help="Folder of the dojo; made if missing.")
+    Path, typer.Option("--dojo", envvar="CODOJO_DOJO", help="Folder of the dojo.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; progress goes nowhere.")]
 SetOption = Annotated[
@@ -46,6 +46,20 @@ def overrides(assignments: list[str] | None, **more: object) -> dict[str, object
         if given is not None:
             chosen[name.replace("__", ".", 1)] = given
     return chosen
+
+
+def budget_only(changes: dict[str, object]) -> dict[str, object]:
+    """What a resumed run lets itself be told: a larger budget, nothing else.
+
+    Raises:
+        SettingsError: For any other setting, which would make it another run.
+    """
+    for name in changes:
+        if not name.startswith("budget."):
+            raise SettingsError(
+                f"--resume goes on with the settings that the run began with; leave '{name}' away, or start a new run"
+            )
+    return changes
 
 
 def unsafe(flag: bool) -> dict[str, object]:
@@ -111,13 +125,13 @@ def note(progress: "Progress") -> str:
 
 
 def _lines() -> "Watch":
-    """A line at every tenth of a stage."""
+    """A line at every quarter of a stage."""
     told: dict[str, int] = {}
 
     def watch(progress: "Progress") -> None:
-        tenth = 10 * progress.done // max(progress.total, 1)
-        if told.get(progress.stage) != tenth:
-            told[progress.stage] = tenth
+        quarter = 4 * progress.done // max(progress.total, 1)
+        if told.get(progress.stage) != quarter:
+            told[progress.stage] = quarter
             say(f"{progress.stage}: {progress.done} of {progress.total} {note(progress)}".rstrip())
 
     return watch

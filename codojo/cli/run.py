@@ -11,6 +11,7 @@ from codojo.cli.options import (
     JsonOption,
     SetOption,
     UnsafeOption,
+    budget_only,
     overrides,
     print_json,
     quiet,
@@ -19,9 +20,9 @@ from codojo.cli.options import (
     watching,
 )
 from codojo.errors import SettingsError
+from codojo.settings import Settings, load
 
 if TYPE_CHECKING:
-    from codojo.dojo import Dojo
     from codojo.tasks.schema import Suite, Task
     from codojo.trajectories.schema import Trajectory
 
@@ -97,14 +98,14 @@ async def _run(
         from codojo.graphs.run import find_run
 
         record = find_run(folder, "run", "" if resume == "last" else resume)
-        args, changes = record.args, record.overrides
+        args, changes = record.args, record.overrides | budget_only(changes)
     suite, chosen = _tasks(args)
+    if dry_run:
+        _plan(load(folder, changes).settings, chosen, as_json)
+        return
     with watching(as_json) as watch:
         async with Dojo.open(folder, overrides=changes, say=quiet if as_json else say) as dojo:
-            _check_graph(dojo)
-            if dry_run:
-                _plan(dojo, chosen, as_json)
-                return
+            _check_graph(dojo.settings)
             async with dojo.run("run", args, resume=record, watch=watch) as run:
                 found = await dojo.solve_all(
                     run, "run", chosen, graph=dojo.settings.team.graph, suite=suite
@@ -138,28 +139,23 @@ def _tasks(args: dict[str, Any]) -> "tuple[Suite | None, tuple[Task, ...]]":
     return suite, spread(suite.split(args["split"]), args["tasks"])
 
 
-def _check_graph(dojo: "Dojo") -> None:
+def _check_graph(settings: Settings) -> None:
     from codojo.graphs.rollout import GRAPHS
 
-    graph = dojo.settings.team.graph
+    graph = settings.team.graph
     if graph not in GRAPHS:
         raise SettingsError(f"no graph is called '{graph}'; choose one of {', '.join(GRAPHS)}")
 
 
-def _plan(dojo: "Dojo", tasks: "tuple[Task, ...]", as_json: bool) -> None:
-    team = dojo.settings.team
-    plan = {
-        "tasks": len(tasks),
-        "graph": team.graph,
-        "samples": team.samples,
-        "dojo": str(dojo.root),
-    }
+def _plan(settings: Settings, tasks: "tuple[Task, ...]", as_json: bool) -> None:
+    """What would run; opens no engine and makes no folder."""
+    _check_graph(settings)
+    team = settings.team
+    plan = {"tasks": len(tasks), "graph": team.graph, "samples": team.samples}
     if as_json:
         print_json(plan)
     else:
-        print(
-            f"would solve {len(tasks)} tasks with '{team.graph}', {team.samples} candidates each, in {dojo.root}"
-        )
+        print(f"would solve {len(tasks)} tasks with '{team.graph}', {team.samples} candidates each")
 
 
 def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:

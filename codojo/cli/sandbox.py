@@ -5,14 +5,15 @@ from typing import Annotated
 
 import typer
 
+from codojo.cli.options import DojoOption
+
 app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
 
-DojoOption = Annotated[Path, typer.Option("--dojo", help="Folder of the dojo.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
 
 @app.command()
-def selftest(dojo: DojoOption = Path(), as_json: JsonOption = False) -> None:
+def selftest(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
     """Try every wall of the sandbox and say which ones hold; exit code 6 if one does not."""
     import asyncio
     import json
@@ -44,7 +45,7 @@ def selftest(dojo: DojoOption = Path(), as_json: JsonOption = False) -> None:
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def run_in_cage(
     command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
-    dojo: DojoOption = Path(),
+    dojo: DojoOption = Path("dojo"),
     unsafe_no_sandbox: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="Run it without walls.")
     ] = False,

@@ -119,7 +119,14 @@ def test_a_worse_adapter_is_refused_with_reasons(tmp_path: Path, tiny: Path) -> 
 
 
 @pytest.mark.row("C1")
-@pytest.mark.parametrize("stage", ["round-1/solve", "round-1/train", "round-1/gate-candidate"])
+@pytest.mark.parametrize(
+    "stage",
+    [
+        pytest.param("round-1/solve", marks=pytest.mark.slow),
+        "round-1/train",
+        pytest.param("round-1/gate-candidate", marks=pytest.mark.slow),
+    ],
+)
 def test_kill_9_of_the_loop_and_resume_repeats_nothing(
     tmp_path: Path, tiny: Path, stage: str
 ) -> None:

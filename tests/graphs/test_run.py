@@ -168,14 +168,21 @@ def test_a_second_process_cannot_resume_the_same_run(tmp_path: Path) -> None:
         assert first.wait() == 0
 
 
-def test_a_budget_ends_the_run_with_named_failures_not_with_a_crash(
+def test_a_spent_budget_stops_the_run_and_a_larger_one_goes_on(
     tmp_path: Path, script: Path
 ) -> None:
-    codojo(*run_katas(tmp_path / "d", script, "--budget-tokens", "300", "--set", "team.parallel=1"))
-    found = load_trajectories(tmp_path / "d" / "log").values()
-    failures = [t.end.failure for t in found if t.end and t.end.failure]
-    assert failures and all("budget of 300 tokens" in failure for failure in failures)
-    assert all(t.end for t in found)
+    dojo = tmp_path / "d"
+    options = ("--budget-tokens", "300", "--set", "team.parallel=1")
+    stopped = codojo(*run_katas(dojo, script, *options), ok=False)
+    assert stopped.returncode == 4 and "budget of 300 tokens is spent" in stopped.stderr
+    before = {id for id, t in load_trajectories(dojo / "log").items() if t.end}
+    assert 0 < len(before) < 6
+    codojo("run", "--resume", "last", "--budget-tokens", "100000", "--dojo", dojo)
+    after = load_trajectories(dojo / "log")
+    assert len(after) == 6 and all(t.end and t.end.verdict for t in after.values())
+    assert before <= set(after)
+    other = codojo("run", "--resume", "last", "--samples", "2", "--dojo", dojo, ok=False)
+    assert "start a new run" in other.stderr or "no unfinished run" in other.stderr
 
 
 def test_memory_keeps_what_passed_and_shows_it_to_the_next(tmp_path: Path, script: Path) -> None:

@@ -65,7 +65,7 @@ def test_commands_start_show_and_stop_an_engine(tmp_path: Path) -> None:
     idle = codojo("models", "status", "--json", home=tmp_path)
     assert (idle.returncode, json.loads(idle.stdout)["running"]) == (5, False)
     try:
-        started = codojo("models", "start", home=tmp_path)
+        started = codojo("models", "start", "--dojo", ".", home=tmp_path)
         assert started.returncode == 0, started.stderr
         assert "scripted serves scripted at http://127.0.0.1:" in started.stdout
         running = codojo("models", "status", "--json", home=tmp_path)

@@ -108,7 +108,7 @@ def test_an_object_that_pretends_to_be_an_integer_is_refused() -> None:
         2**53 + 1,
         math.nan,
         math.inf,
-        object(),
+        pytest.param(object(), id="no-json"),
     ],
     ids=repr,
 )

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from codojo.errors import BudgetExceeded, ReplayDiverged
-from codojo.settings import BudgetSettings
-from codojo.trajectories.budget import Budget
+from codojo.errors import ReplayDiverged, RequestRefused
 from codojo.trajectories.journal import Journal, Scope, ask, lane, scope
 from codojo.trajectories.log import Log, read_log
 
@@ -76,22 +74,18 @@ async def test_equal_questions_side_by_side_keep_their_own_answers(tmp_path: Pat
 
 async def test_an_outcome_that_is_an_error_is_raised_again_on_replay(tmp_path: Path) -> None:
     async def work(performed: Counter[str]) -> str:
-        budget = Budget(BudgetSettings(tokens=5))
-        budget.charge(3, 3)
-
         async def perform() -> object:
             performed["call"] += 1
-            budget.check()
-            return None
+            raise RequestRefused("the prompt is too long")
 
         try:
             await ask("reply", "q", perform)
-        except BudgetExceeded as err:
+        except RequestRefused as err:
             return str(err)
         return "went through"
 
     first, performed, _ = await play(tmp_path, work)
-    assert "5 tokens" in first and performed["call"] == 1
+    assert "too long" in first and performed["call"] == 1
     again, performed, _ = await play(tmp_path, work)
     assert again == first and not performed
 
