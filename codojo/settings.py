@@ -100,8 +100,8 @@ class TeamSettings(Section):
     """Candidates per task."""
     repairs: int = Field(1, ge=0, le=8)
     """Rounds of critique and repair of the `team` graph."""
-    parallel: int = Field(8, ge=1)
-    """Rollouts in flight at once."""
+    parallel: int = Field(16, ge=1)
+    """Rollouts in flight at once; enough to fill the engine when each asks for one choice."""
 
 
 class MemorySettings(Section):
