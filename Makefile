@@ -70,9 +70,9 @@ serve: env  ## the environment that vLLM runs in
 model: env  ## convert the embedded model into the user's cache, once
 	@$(BIN)/codojo models prepare
 
-system-packages:  ## with root: bubblewrap and chromium from the system, for tests that want them
+system-packages:  ## with root: bubblewrap from the system in place of the wheel
 	apt-get update -q
-	apt-get install -y -q --no-install-recommends bubblewrap chromium
+	apt-get install -y -q --no-install-recommends bubblewrap
 
 clean-environments:  ## remove both environments
 	rm -rf $(VENV) $(VENV)-serve

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, TypeVar, cast
 
@@ -204,11 +203,11 @@ def _keep_parsed(generations: Sequence[ChatGeneration], schema: type[BaseModel])
 
 
 def _summed_usage(results: Sequence[ChatResult]) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for result in results:
-        usage = (result.llm_output or {}).get("token_usage") or {}
-        total.update({name: n for name, n in usage.items() if isinstance(n, int)})
-    return dict(total)
+    """Tokens of all answers, and of their one prompt once: as an engine counts that takes `n` itself."""
+    usages = [(result.llm_output or {}).get("token_usage") or {} for result in results]
+    read = max(int(usage.get("prompt_tokens") or 0) for usage in usages)
+    wrote = sum(int(usage.get("completion_tokens") or 0) for usage in usages)
+    return {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
 
 
 async def _all(waiting: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
