@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from codojo.dojo import Dojo, Solved
 
 if TYPE_CHECKING:
-    from codojo.graphs.improve import ImproveReport
+    from codojo.graphs.improve_report import ImproveReport
     from codojo.trajectories.export import Exported
 
 T = TypeVar("T")

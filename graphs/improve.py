@@ -13,19 +13,28 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from codojo.agents.asking import Sampling, ask_model
 from codojo.errors import AdapterRejected, RequestRefused, TaskError
-from codojo.finetune.curators import CurationReport, rft
+from codojo.finetune.curators import rft
 from codojo.finetune.gate import GateReport, decide
 from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
 from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
 from codojo.finetune.train import MIN_ROWS, TrainProgress, train
+from codojo.graphs.improve_report import (
+    ImprovePlan,
+    ImproveReport,
+    Measured,
+    MemoryEffect,
+    RoundReport,
+    StageCost,
+    score_of,
+)
 from codojo.graphs.parts import Parts
+from codojo.graphs.policies import spread
 from codojo.graphs.run import Progress, Run
 from codojo.scoring.intervals import TaskScore, difference_interval
 from codojo.serving.engine import Endpoint, EngineClient
@@ -33,116 +42,14 @@ from codojo.serving.registry import AdapterRegistry
 from codojo.settings import Settings
 from codojo.tasks.contamination import ContaminationGuard
 from codojo.tasks.guard import answer_is_right
-from codojo.tasks.schema import Question, Record, Split, Suite, Task
+from codojo.tasks.schema import Question, Split, Suite, Task
 from codojo.trajectories.journal import EFFECT, Scope, lane, scope
 from codojo.trajectories.log import read_log
 from codojo.trajectories.rows import PromptCompletion, rows_hash
 from codojo.trajectories.schema import Cost, Trajectory
 
 ROLE = "all"
-REPORT = "improve_report"
-"""Kind of the event that holds an `ImproveReport`."""
 PROBE = "```python\ndef add(a: int, b: int) -> int:\n    return a + b\n```\n"
-
-
-class ImprovePlan(Record):
-    """How much of everything; 0 tasks means all of the split."""
-
-    suite: str
-    rounds: int = 1
-    samples: int = Field(8, ge=1, le=64)
-    """Candidates per train task and round."""
-    train_tasks: int = 0
-    gate_tasks: int = 0
-    held_out_tasks: int = 0
-    held_out_samples: int = Field(16, ge=1, le=64)
-    """Candidates per held-out task, before the first and after the last round."""
-
-
-class Score(Record):
-    """How one task went under one model."""
-
-    task_id: str
-    family: str
-    samples: int
-    passed: int
-
-    @property
-    def task_score(self) -> TaskScore:
-        """The same, as scoring functions take it."""
-        return TaskScore(self.task_id, self.family, self.samples, self.passed)
-
-
-class Measured(Record):
-    """One model on one set of tasks."""
-
-    stage: str
-    model: str
-    temperature: float
-    scores: tuple[Score, ...]
-    cost: Cost
-    rollouts: tuple[str, ...] = ()
-
-
-class StageCost(Record):
-    """What a stage took."""
-
-    stage: str
-    seconds: float
-    cost: Cost = Cost()
-
-
-class MemoryEffect(Record):
-    """What recall did to the champion's pass rate on the gate tasks: measured, never assumed."""
-
-    entries: int
-    """What memory held by then."""
-    without: float
-    with_recall: float
-    difference: float
-    low: float
-    """Lower end of the paired 95 % interval, clustered by family."""
-    high: float
-
-
-class RoundReport(Record):
-    """What one round did and why."""
-
-    number: int
-    champion: str | None
-    solved: Measured
-    curated: CurationReport
-    rows: int
-    rows_hash: str
-    training: Manifest | None = None
-    adapter: str | None = None
-    checks: tuple[CheckResult, ...] = ()
-    gate: GateReport | None = None
-    memory: MemoryEffect | None = None
-    """None where memory is off."""
-    outcome: Literal["promoted", "refused", "rejected", "nothing_to_learn"]
-    reason: str
-    swap_s: float | None = None
-    """Seconds it took to hot-load the adapter into the running engine."""
-
-
-class ImproveReport(Record):
-    """Everything a run of the loop measured; the HTML report is drawn from it."""
-
-    run: str
-    plan: ImprovePlan
-    tasks: dict[Split, int]
-    before: Measured
-    rounds: tuple[RoundReport, ...]
-    after: Measured | None
-    """None where the champion is what it was: the figures would be the same model's."""
-    champion: str | None
-    stages: tuple[StageCost, ...]
-    versions: dict[str, str]
-    settings: dict[str, object]
-    reasked: int
-    graph: str
-    """Mermaid text of the graph that solved."""
 
 
 @dataclass
@@ -521,32 +428,6 @@ def _base(endpoint: Endpoint) -> Path | str:
     """The folder of the base model, or its hub name."""
     path = Path(endpoint.model_path)
     return path if path.is_dir() else endpoint.model_path
-
-
-def spread(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
-    """`count` tasks taken in turn from each family, so that a small choice still covers many."""
-    if not count or count >= len(tasks):
-        return tuple(tasks)
-    families: dict[str, list[Task]] = {}
-    for task in tasks:
-        families.setdefault(task.family, []).append(task)
-    chosen: list[Task] = []
-    depth = 0
-    while len(chosen) < count:
-        chosen += [family[depth] for family in families.values() if depth < len(family)]
-        depth += 1
-    return tuple(chosen[:count])
-
-
-def score_of(trajectory: Trajectory, samples: int) -> Score:
-    """Passed candidates among the samples asked for; an answer without code is a failed sample."""
-    passed = sum(bool(p.verdict and p.verdict.passed) for p in trajectory.proposals)
-    return Score(
-        task_id=trajectory.brief.task_id,
-        family=trajectory.brief.family,
-        samples=max(samples, len(trajectory.proposals)),
-        passed=passed,
-    )
 
 
 def _total(trajectories: Sequence[Trajectory]) -> Cost:

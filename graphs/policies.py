@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from codojo.scoring.selection import choose
-from codojo.tasks.schema import Verdict
+from codojo.tasks.schema import Task, Verdict
 
 SELF_MADE_WEIGHT = 0.1
 """Tests that the team wrote itself break ties and no more: many of them are wrong."""
@@ -28,3 +28,18 @@ def needs_repair(visible: Sequence[Verdict | None], rounds_done: int, rounds: in
     """Whether to go on: rounds are left, the task has examples, and no candidate passes them."""
     seen = [verdict for verdict in visible if verdict is not None]
     return rounds_done < rounds and bool(seen) and not any(verdict.passed for verdict in seen)
+
+
+def spread(tasks: Sequence[Task], count: int) -> tuple[Task, ...]:
+    """`count` tasks taken in turn from each family, so that a small choice still covers many."""
+    if not count or count >= len(tasks):
+        return tuple(tasks)
+    families: dict[str, list[Task]] = {}
+    for task in tasks:
+        families.setdefault(task.family, []).append(task)
+    chosen: list[Task] = []
+    depth = 0
+    while len(chosen) < count:
+        chosen += [family[depth] for family in families.values() if depth < len(family)]
+        depth += 1
+    return tuple(chosen[:count])

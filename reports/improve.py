@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from codojo.canonical import content_hash
 from codojo.errors import LogError
 from codojo.finetune.gate import GateReport
-from codojo.graphs.improve import REPORT, ImproveReport, RoundReport
+from codojo.graphs.improve_report import REPORT, ImproveReport, RoundReport
 from codojo.reports.charts import (
     Bar,
     Chart,

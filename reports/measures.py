@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from codojo.graphs.improve import ImproveReport, Measured, Score
+from codojo.graphs.improve_report import ImproveReport, Measured, Score
 from codojo.scoring.intervals import (
     DRAWS,
     cluster_bootstrap,

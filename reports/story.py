@@ -8,7 +8,7 @@ from ulid import ULID
 
 from codojo.errors import ContaminationError
 from codojo.finetune.curators import rft
-from codojo.graphs.improve import ImproveReport, RoundReport
+from codojo.graphs.improve_report import ImproveReport, RoundReport
 from codojo.reports.measures import Estimate, HeldOut
 from codojo.reports.page import THIN, percent, plural, points
 from codojo.trajectories.rows import PromptCompletion, rows_hash

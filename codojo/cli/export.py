@@ -23,8 +23,8 @@ def export(
 
     Example: `codojo export trl-sft train.jsonl --dojo my-dojo`
     """
-    from codojo.dojo import require_dojo
     from codojo.exporting import export as write
+    from codojo.folder import require_dojo
 
     require_dojo(dojo)
     exported, report = write(dojo / "log", format, out, suite=suite, per_task=max_per_task)

@@ -21,7 +21,7 @@ from codojo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from codojo.graphs.improve import ImprovePlan
+    from codojo.graphs.improve_report import ImprovePlan
 
 app = typer.Typer(add_completion=False)
 
@@ -60,7 +60,7 @@ def improve(
 
     `codojo improve --resume last --dojo my-dojo`
     """
-    from codojo.graphs.improve import ImprovePlan
+    from codojo.graphs.improve_report import ImprovePlan
 
     plan = ImprovePlan(
         suite=suite,

@@ -14,7 +14,7 @@ def init(folder: Annotated[Path, typer.Argument(help="Where.")] = Path("dojo")) 
 
     Example: `codojo init my-dojo`
     """
-    from codojo.dojo import init as make
+    from codojo.folder import init as make
 
     file = make(folder)
     print(f"{file}: read it, then run 'codojo doctor'")

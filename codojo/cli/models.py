@@ -162,7 +162,7 @@ def rollback(dojo: DojoOption = Path("dojo")) -> None:
 
 
 def _registry(dojo: Path) -> "AdapterRegistry":
-    from codojo.dojo import require_dojo
+    from codojo.folder import require_dojo
     from codojo.serving.registry import AdapterRegistry
 
     require_dojo(dojo)

@@ -15,7 +15,7 @@ def rebuild(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> Non
 
     Example: `codojo rebuild --dojo my-dojo`
     """
-    from codojo.dojo import require_dojo
+    from codojo.folder import require_dojo
     from codojo.memory.remember import rebuild as rebuild_memory
     from codojo.serving.registry import AdapterRegistry
     from codojo.trajectories.log import read_log

@@ -22,8 +22,8 @@ def report(
 
     Examples: `codojo report --dojo my-dojo` · `codojo report --run 01KB0H --dojo my-dojo`
     """
-    from codojo.dojo import require_dojo
     from codojo.errors import LogError
+    from codojo.folder import require_dojo
     from codojo.reports.improve import load_reports, write_improve
     from codojo.trajectories.schema import load_trajectories
 

@@ -119,7 +119,7 @@ def _tasks(args: dict[str, Any]) -> "tuple[Suite | None, tuple[Task, ...]]":
     Raises:
         TaskError, SettingsError: With what to write instead.
     """
-    from codojo.graphs.improve import spread
+    from codojo.graphs.policies import spread
     from codojo.tasks.loaders import load_suite
     from codojo.tasks.requests import task_from_text
     from codojo.tasks.schema import SPLITS
@@ -198,7 +198,7 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
 
 def _rates(found: "list[Trajectory]") -> str:
     """Share of all candidates that passed, and of tasks that any of them solved."""
-    from codojo.graphs.improve import score_of
+    from codojo.graphs.improve_report import score_of
     from codojo.scoring.passk import mean_pass_at_k
 
     samples = max(len(t.proposals) for t in found)

@@ -79,7 +79,7 @@ def show(
 
 
 def _load(dojo: Path) -> "dict[str, Trajectory]":
-    from codojo.dojo import require_dojo
+    from codojo.folder import require_dojo
     from codojo.trajectories.schema import load_trajectories
 
     return load_trajectories(require_dojo(dojo.resolve()) / "log")

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from codojo.graphs.improve import REPORT, spread
+from codojo.graphs.improve_report import REPORT
+from codojo.graphs.policies import spread
 from codojo.serving.registry import PROMOTION
 from codojo.tasks.katas import load_katas
 from codojo.trajectories.journal import ASKED, EFFECT

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from codojo.graphs.improve import spread
+from codojo.graphs.policies import spread
 from codojo.graphs.run import runs
 from codojo.tasks.katas import load_katas
 from codojo.trajectories.journal import ASKED, EFFECT

@@ -9,7 +9,7 @@ from codojo.finetune.curators import rft
 from codojo.finetune.gate import GateReport, decide
 from codojo.finetune.load_check import CheckResult
 from codojo.finetune.recipe import Manifest, Recipe
-from codojo.graphs.improve import (
+from codojo.graphs.improve_report import (
     ImprovePlan,
     ImproveReport,
     Measured,

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from codojo.cli.report import app as report_app
 from codojo.cli.trajectories import app as trajectories_app
-from codojo.dojo import init
 from codojo.errors import CodojoError, LogError, SettingsError, TaskError
-from codojo.graphs.improve import REPORT
+from codojo.folder import init
+from codojo.graphs.improve_report import REPORT
 from codojo.trajectories.journal import EFFECT
 from codojo.trajectories.log import Log
 from codojo.trajectories.schema import FINISHED, STARTED, Trajectory

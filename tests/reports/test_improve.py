@@ -10,7 +10,7 @@ import pytest
 
 from codojo.errors import LogError
 from codojo.finetune.gate import GateReport
-from codojo.graphs.improve import REPORT, ImproveReport
+from codojo.graphs.improve_report import REPORT, ImproveReport
 from codojo.reports.improve import load_reports, render_improve, write_improve
 from codojo.reports.measures import gap_closed, held_out
 from codojo.reports.page import percent, points

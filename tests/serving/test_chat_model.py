@@ -71,7 +71,9 @@ async def test_engine_without_choices_gets_one_request_each() -> None:
             assert (len(answers), server.requests()) == (3, 3)
             result = await chat_model(c).agenerate([list(HELLO)], n=3)
             assert result.llm_output
-            assert result.llm_output["token_usage"]["prompt_tokens"] == 1, "one prompt, however asked"
+            assert result.llm_output["token_usage"]["prompt_tokens"] == 1, (
+                "one prompt, however asked"
+            )
 
 
 async def test_answer_is_capped_by_settings_and_by_call() -> None:
