@@ -1,6 +1,11 @@
-"""What all tests share: the `row` marker's option, and a home of their own."""
+"""What all tests share: the option `--row`, and no deadlines on examples."""
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Benchmarks measure; tests must not fail because another process had the core.
+settings.register_profile("codojo", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("codojo")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
