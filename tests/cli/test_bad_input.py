@@ -84,14 +84,18 @@ def test_full_disk_leaves_a_readable_log(tmp_path: Path) -> None:
     script.write_text(json.dumps({"rules": [{"match": "", "replies": [reply]}]}))
     small = tmp_path / "small"
     small.mkdir()
+    if os.getuid() == 0:
+        spaces, plain = ["-m"], ""
+    else:  # mount as a user: in a user namespace, whose rights the command itself must not have
+        spaces = ["-Um", "--map-current-user", "--keep-caps"]
+        plain = "setpriv --ambient-caps=-all --inh-caps=-all"
     command = (
-        f"mount -t tmpfs -o size=512k tmpfs {small} && {sys.executable} -m codojo run 'Write f(x)' "
+        f"mount -t tmpfs -o size=512k tmpfs {small} && {plain} {sys.executable} -m codojo run 'Write f(x)' "
         f"--dojo {small}/d --set engine.kind=scripted --set engine.model={script} --samples 4; "
         f"code=$?; cp -r {small}/d/log {tmp_path}/kept; exit $code"
     )
-    spaces = "-m" if os.getuid() == 0 else "-Urm"
     done = subprocess.run(
-        ["unshare", spaces, "sh", "-c", command], capture_output=True, text=True, check=False
+        ["unshare", *spaces, "sh", "-c", command], capture_output=True, text=True, check=False
     )
     if "unshare" in done.stderr or "mount:" in done.stderr:
         pytest.skip(f"cannot make a small file system here: {done.stderr.strip()}")
