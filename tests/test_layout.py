@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 MAPPED = PYPROJECT["tool"]["setuptools"]["package-dir"]
-HEAVY = ("torch", "chromadb", "langgraph", "transformers", "langchain_core", "matplotlib", "openai")
+HEAVY = ("torch", "chromadb", "langgraph", "transformers", "langchain_core", "openai")
 
 
 def test_every_mapped_folder_has_its_link_and_is_listed() -> None:
