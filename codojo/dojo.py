@@ -175,7 +175,7 @@ class Dojo:
             await asyncio.to_thread(catch_up, self._memory, read_log(self.log_folder))
         return self._memory
 
-    async def chat_model(self, name: str | None, agent: str = "") -> "BaseChatModel":
+    async def chat_model(self, name: str | None) -> "BaseChatModel":
         """The chat model that serves under a name; None: the base model."""
         from codojo.serving.chat_model import chat_model
 

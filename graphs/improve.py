@@ -148,10 +148,10 @@ class Loop:
             return TaskScore(question.id, question.id, n, right)
 
         async with _Clock(self, stage) as clock:
-            before = _spent(self.run)
+            before = Cost.of(self.run.budget)
             with scope(Scope(self.run.journal, (stage,))):
                 scores = await asyncio.gather(*(one(question) for question in questions))
-            clock.cost = _minus(_spent(self.run), before)
+            clock.cost = _minus(Cost.of(self.run.budget), before)
         return list(scores)
 
     async def play(self) -> ImproveReport:
@@ -258,7 +258,7 @@ class Loop:
         )
 
         def watch(progress: TrainProgress) -> None:
-            note = f"loss {progress.loss:.3f}" if progress.loss is not None else ""
+            note = f"loss {progress.loss:.3f}"
             self.run.watch(
                 Progress(f"{place}/train", progress.step, progress.total, 0, Cost(), note)
             )
@@ -435,15 +435,6 @@ def _total(trajectories: Sequence[Trajectory]) -> Cost:
     for trajectory in trajectories:
         total = total + (trajectory.end.cost if trajectory.end else Cost())
     return total
-
-
-def _spent(run: Run) -> Cost:
-    budget = run.budget
-    return Cost(
-        prompt_tokens=budget.prompt_tokens,
-        completion_tokens=budget.completion_tokens,
-        calls=budget.calls,
-    )
 
 
 def _minus(after: Cost, before: Cost) -> Cost:

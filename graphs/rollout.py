@@ -68,13 +68,7 @@ async def run_rollout(
     with scope(Scope(journal)):
         end = await _play(task, start, graph, parts)
     journal.require_all_used()
-    spent = journal.budget
-    cost = Cost(
-        prompt_tokens=spent.prompt_tokens,
-        completion_tokens=spent.completion_tokens,
-        calls=spent.calls,
-        seconds=round(time.monotonic() - began, 3),
-    )
+    cost = Cost.of(journal.budget, time.monotonic() - began)
     end = end.model_copy(update={"cost": cost, "reasked": journal.reasked})
     await log.write(FINISHED, end.model_dump(mode="json"), id)
     effects = tuple(read_effect(record) for record in journal.records)
@@ -90,7 +84,7 @@ async def _play(task: Task, start: RolloutStart, graph: Graph, parts: Parts) -> 
     proposals = tuple(Proposal.model_validate(p) for p in final.get("proposals") or ())
     chosen: int | None = final.get("chosen")
     with lane("finish"):
-        proposals = await _judge(task, proposals, chosen, parts)
+        proposals = await _judge(task, proposals, parts)
         verdict = proposals[chosen].verdict if chosen is not None else _nothing_handed_in(task)
         end = RolloutEnd(
             proposals=proposals,
@@ -109,9 +103,7 @@ def _nothing_handed_in(task: Task) -> Verdict:
     return Verdict(status="failed", reason="no_candidate", tests=source)
 
 
-async def _judge(
-    task: Task, proposals: tuple[Proposal, ...], chosen: int | None, parts: Parts
-) -> tuple[Proposal, ...]:
+async def _judge(task: Task, proposals: tuple[Proposal, ...], parts: Parts) -> tuple[Proposal, ...]:
     """Every proposal with its verdict; equal texts are judged once.
 
     A task without sealed tests (a request of a person) keeps what the visible tests said, or is

@@ -224,12 +224,7 @@ def open_run(
             log.append(RUN_STARTED, data | {"settings": settings.model_dump(mode="json")}).result()
         run = Run(id, log, Budget(settings.budget), watch, history=history)
         yield run
-        spent = run.budget
-        cost = Cost(
-            prompt_tokens=spent.prompt_tokens,
-            completion_tokens=spent.completion_tokens,
-            calls=spent.calls,
-        )
+        cost = Cost.of(run.budget)
         log.append(RUN_FINISHED, {"run": id, "cost": cost.model_dump(mode="json")}).result()
 
 

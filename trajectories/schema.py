@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import JsonValue
 
 from codojo.tasks.schema import Brief, Candidate, Record, Verdict
+from codojo.trajectories.budget import Budget
 from codojo.trajectories.journal import EFFECT
 from codojo.trajectories.log import Event, read_log
 
@@ -127,6 +128,16 @@ class Cost(Record):
     completion_tokens: int = 0
     calls: int = 0
     seconds: float = 0.0
+
+    @classmethod
+    def of(cls, budget: Budget, seconds: float = 0.0) -> "Cost":
+        """What a budget has been charged so far."""
+        return cls(
+            prompt_tokens=budget.prompt_tokens,
+            completion_tokens=budget.completion_tokens,
+            calls=budget.calls,
+            seconds=round(seconds, 3),
+        )
 
     @property
     def tokens(self) -> int:
