@@ -207,18 +207,25 @@ class Dojo:
     async def champion_loaded(self) -> str | None:
         """The champion's served name, loaded into the engine; None: the base model."""
         name = self.registry.champion()
-        if name is None:
-            return None
+        if name is not None:
+            await self.load_adapter(name)
+        return name
+
+    async def load_adapter(self, name: str) -> None:
+        """Load one of the dojo's adapters into the engine.
+
+        Raises:
+            AdapterRejected: If it was trained on another base than the engine serves.
+        """
         engine, folder = await self.engine(), self.registry.path(name)
         base = base_of(folder)
         if base != engine.endpoint.model_hash:
             raise AdapterRejected(
-                f"the champion '{name}' was trained on base {base[:12]} but the engine serves "
+                f"the adapter '{name}' was trained on base {base[:12]} but the engine serves "
                 f"{engine.endpoint.base_model} ({engine.endpoint.model_hash[:12]}); set engine.model back, or go "
                 "on from the base with 'codojo models promote base'"
             )
         await engine.load_adapter(name, folder)
-        return name
 
     async def versions(self) -> dict[str, str]:
         """What this run stands on, for the record."""
@@ -318,7 +325,6 @@ class Dojo:
         from codojo.graphs.improve import Loop
         from codojo.graphs.improve_report import REPORT, ImprovePlan
         from codojo.reports.improve import write_improve
-        from codojo.tasks.guard import load_guard
         from codojo.tasks.loaders import load_suite
         from codojo.trajectories.schema import load_trajectories
 
@@ -336,7 +342,7 @@ class Dojo:
                 client=await self.engine(),
                 registry=self.registry,
                 make_parts=self.parts,
-                questions=load_guard(),
+                load=self.load_adapter,
                 folder=self.root,
             )
             report = await loop.play()

@@ -136,6 +136,9 @@ class TrainSettings(Section):
     """Tokens of a row; longer rows are left out and counted."""
     per_task: int = Field(4, ge=1)
     """Rows of one task at most."""
+    rehearsal: int = Field(48, ge=0)
+    """Plain questions whose answers by the base model become rows too, so that an adapter forgets
+    less; 0: none."""
     seed: int = 0
 
 

@@ -87,6 +87,12 @@ class GateReport(Record):
     reasons: tuple[str, ...]
     """Why, in plain sentences, the decisive ones first."""
 
+    @property
+    def guard_lost(self) -> bool:
+        """Whether the guard suite alone refuses the candidate."""
+        guard = self.guard
+        return guard is not None and (guard.high < 0 or -guard.difference > self.max_guard_drop)
+
 
 def decide(
     champion: Sequence[TaskScore],
@@ -132,7 +138,6 @@ def decide(
     alpha = alpha_at(look, settings.alpha)
     p = sign_flip_p([task.difference for task in gate.tasks], rng=rng)
     detectable = detectable_difference(champion, candidate, alpha=alpha, power=POWER)
-    lost = guard is not None and (guard.high < 0 or -guard.difference > settings.max_guard_drop)
     report = GateReport(
         look=look,
         alpha=alpha,
@@ -145,9 +150,10 @@ def decide(
         greedy=greedy,
         guard=guard,
         max_guard_drop=settings.max_guard_drop,
-        promote=p <= alpha and not lost,
+        promote=False,
         reasons=(),
     )
+    report = report.model_copy(update={"promote": p <= alpha and not report.guard_lost})
     return report.model_copy(update={"reasons": tuple(_reasons(report))})
 
 

@@ -7,48 +7,36 @@ the two ends. Each round trains from the base model on everything solved so far 
 Zelikman et al. 2022, arXiv:2203.14465; its data is only the last round's, ours is cumulative).
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-import numpy as np
-
-from codojo.agents.asking import Sampling, ask_model
-from codojo.errors import AdapterRejected, RequestRefused, TaskError
+from codojo.errors import AdapterRejected, RequestRefused
 from codojo.finetune.curators import rft
 from codojo.finetune.gate import GateReport, decide
 from codojo.finetune.load_check import CheckResult, check_files, probe_changed, require
 from codojo.finetune.recipe import Manifest, adapter_name, make_recipe
+from codojo.finetune.rehearsal import rehearse
 from codojo.finetune.train import MIN_ROWS, TrainProgress, train
-from codojo.graphs.improve_report import (
-    ImprovePlan,
-    ImproveReport,
-    Measured,
-    MemoryEffect,
-    RoundReport,
-    StageCost,
-    score_of,
-)
+from codojo.graphs.improve_report import ImprovePlan, ImproveReport, Measured, RoundReport
 from codojo.graphs.parts import Parts
-from codojo.graphs.policies import spread
 from codojo.graphs.run import Progress, Run
-from codojo.scoring.intervals import TaskScore, difference_interval
+from codojo.graphs.stages import ROLE, Stages
+from codojo.scoring.intervals import TaskScore
 from codojo.serving.engine import Endpoint, EngineClient
 from codojo.serving.registry import AdapterRegistry
 from codojo.settings import Settings
 from codojo.tasks.contamination import ContaminationGuard
-from codojo.tasks.guard import answer_is_right
-from codojo.tasks.schema import Question, Split, Suite, Task
-from codojo.trajectories.journal import EFFECT, Scope, lane, scope
+from codojo.tasks.guard import load_guard
+from codojo.tasks.rehearsal import load_rehearsal
+from codojo.tasks.schema import Suite
+from codojo.trajectories.journal import EFFECT
 from codojo.trajectories.log import read_log
 from codojo.trajectories.rows import PromptCompletion, rows_hash
 from codojo.trajectories.schema import Cost, Trajectory
 
-ROLE = "all"
 PROBE = "```python\ndef add(a: int, b: int) -> int:\n    return a + b\n```\n"
 
 
@@ -63,96 +51,15 @@ class Loop:
     client: EngineClient
     registry: AdapterRegistry
     make_parts: Callable[..., Awaitable[Parts]]
-    questions: tuple[Question, ...]
+    load: Callable[[str], Awaitable[None]]
+    """Puts an adapter of the dojo into the engine, and refuses one of another base."""
     folder: Path
     """The dojo."""
 
     def __post_init__(self) -> None:
-        self.stages: list[StageCost] = []
-        self.reasked = 0
-        self._tasks: dict[Split, tuple[Task, ...]] = {
-            "train": spread(self.suite.split("train"), self.plan.train_tasks),
-            "gate": spread(self.suite.split("gate"), self.plan.gate_tasks),
-            "held_out": spread(self.suite.split("held_out"), self.plan.held_out_tasks),
-        }
-        for split, tasks in self._tasks.items():
-            if not tasks:
-                raise TaskError(
-                    f"suite '{self.suite.name}' has no {split} tasks; the loop needs all three splits, "
-                    "so give a suite with more families"
-                )
-
-    async def measure(
-        self,
-        stage: str,
-        split: Split,
-        adapter: str | None,
-        *,
-        n: int,
-        temperature: float,
-        recall: bool = False,
-    ) -> tuple[Measured, list[Trajectory]]:
-        """Solve the tasks of a split with one model, and count what the sealed tests passed."""
-        tasks = self._tasks[split]
-        parts = await self.make_parts(
-            adapter=adapter,
-            suite=self.suite,
-            team__samples=n,
-            sampling__temperature=temperature,
-            memory__enabled=recall,
-        )
-        async with _Clock(self, stage) as clock:
-            found = await self.run.stage(
-                stage,
-                tasks,
-                parts,
-                graph=self.settings.team.graph,
-                models={ROLE: parts.model_name(ROLE)},
-            )
-            clock.cost = _total(found)
-        self.reasked += sum(t.end.reasked for t in found if t.end)
-        measured = Measured(
-            stage=stage,
-            model=parts.model_name(ROLE),
-            temperature=temperature,
-            scores=tuple(score_of(trajectory, n) for trajectory in found),
-            cost=clock.cost,
-            rollouts=tuple(trajectory.id for trajectory in found),
-        )
-        return measured, found
-
-    async def guard(self, stage: str, adapter: str | None) -> list[TaskScore]:
-        """How many of its answers to plain questions are right, question by question."""
-        n = self.settings.gate.guard_samples
-        wanted = self.settings.gate.guard_questions
-        questions = self.questions[: wanted or None]
-        parts = await self.make_parts(adapter=adapter)
-        sampling = Sampling(self.settings.sampling.temperature, 1.0, 48, n)
-        gate = asyncio.Semaphore(self.settings.team.parallel)
-        done = 0
-
-        async def one(question: Question) -> TaskScore:
-            nonlocal done
-            async with gate:
-                with lane(question.id):
-                    reply = await ask_model(
-                        parts.model("guard"),
-                        question.prompt,
-                        agent="guard",
-                        template="question",
-                        sampling=sampling,
-                    )
-            done += 1
-            self.run.watch(Progress(stage, done, len(questions), 0, Cost()))
-            right = sum(answer_is_right(question, choice.text) for choice in reply.choices)
-            return TaskScore(question.id, question.id, n, right)
-
-        async with _Clock(self, stage) as clock:
-            before = Cost.of(self.run.budget)
-            with scope(Scope(self.run.journal, (stage,))):
-                scores = await asyncio.gather(*(one(question) for question in questions))
-            clock.cost = _minus(Cost.of(self.run.budget), before)
-        return list(scores)
+        self.stages = Stages(self.run, self.suite, self.plan, self.settings, self.make_parts)
+        self._guard = ContaminationGuard.of(self.suite)
+        self._rehearsed: tuple[PromptCompletion, ...] = ()
 
     async def play(self) -> ImproveReport:
         """All rounds, with the held-out figures before and after.
@@ -173,11 +80,10 @@ class Loop:
             )
         start = await self.run.effect("start", "champion", ROLE, self._champion)
         first: str | None = start.value
-        await self._load(first)
-        n, temperature = self.plan.held_out_samples, self.settings.sampling.temperature
-        before, _ = await self.measure(
-            "held-out/before", "held_out", first, n=n, temperature=temperature
-        )
+        if first is not None:
+            await self.load(first)
+        n = self.plan.held_out_samples
+        before, _ = await self.stages.measure("held-out/before", "held_out", first, n=n)
         champion = first
         rounds: list[RoundReport] = []
         evidence: list[Trajectory] = []
@@ -188,21 +94,19 @@ class Loop:
                 champion = report.adapter
         after: Measured | None = None
         if champion != first:
-            after, _ = await self.measure(
-                "held-out/after", "held_out", champion, n=n, temperature=temperature
-            )
+            after, _ = await self.stages.measure("held-out/after", "held_out", champion, n=n)
         return ImproveReport(
             run=self.run.id,
             plan=self.plan,
-            tasks={split: len(tasks) for split, tasks in self._tasks.items()},
+            tasks={split: len(tasks) for split, tasks in self.stages.tasks.items()},
             before=before,
             rounds=tuple(rounds),
             after=after,
             champion=champion,
-            stages=tuple(self.stages),
+            stages=tuple(self.stages.costs),
             versions=self.run.versions,
             settings=self.settings.model_dump(mode="json"),
-            reasked=self.reasked + self.run.journal.reasked,
+            reasked=self.stages.reasked + self.run.journal.reasked,
             graph=await self._picture(),
         )
 
@@ -210,16 +114,11 @@ class Loop:
         self, number: int, champion: str | None, evidence: list[Trajectory]
     ) -> RoundReport:
         place = f"round-{number}"
-        solved, found = await self.measure(
-            f"{place}/solve",
-            "train",
-            champion,
-            n=self.plan.samples,
-            temperature=self.settings.sampling.temperature,
+        solved, found = await self.stages.measure(
+            f"{place}/solve", "train", champion, n=self.plan.samples
         )
         evidence.extend(found)
-        guard = ContaminationGuard.of(self.suite)
-        curated = rft(evidence, guard=guard, per_task=self.settings.train.per_task)
+        curated = rft(evidence, guard=self._guard, per_task=self.settings.train.per_task)
         so_far: dict[str, Any] = {
             "number": number,
             "champion": champion,
@@ -235,8 +134,9 @@ class Loop:
                 f"training needs {MIN_ROWS}; left out: {why or 'none'}"
             )
             return RoundReport(**so_far, outcome="nothing_to_learn", reason=reason)
-        training, name = await self._train(place, curated.rows)
-        so_far |= {"training": training, "adapter": name}
+        rehearsed = await self._rehearse()
+        training, name = await self._train(place, [*curated.rows, *rehearsed])
+        so_far |= {"rehearsed": len(rehearsed), "training": training, "adapter": name}
         swap_s, checks = await self._check(place, name, training)
         so_far |= {"checks": checks, "swap_s": swap_s}
         try:
@@ -244,12 +144,23 @@ class Loop:
         except AdapterRejected as err:
             return RoundReport(**so_far, outcome="rejected", reason=str(err))
         gate, without = await self._gate(place, champion, name)
-        so_far |= {"gate": gate, "memory": await self._recall_effect(place, champion, without)}
+        so_far |= {
+            "gate": gate,
+            "memory": await self.stages.recall_effect(place, champion, without),
+        }
         reason = " ".join(gate.reasons)
         if not gate.promote:
             return RoundReport(**so_far, outcome="refused", reason=reason)
         await self._promote(place, champion, name, reason)
         return RoundReport(**so_far, outcome="promoted", reason=reason)
+
+    async def _rehearse(self) -> tuple[PromptCompletion, ...]:
+        """The base model's answers to plain questions; asked once, the same rows in each round."""
+        questions = load_rehearsal()[: self.settings.train.rehearsal]
+        if questions and not self._rehearsed:
+            answers = await self.stages.rehearse("rehearsal", questions)
+            self._rehearsed = rehearse(answers, guard=self._guard)
+        return self._rehearsed
 
     async def _train(self, place: str, rows: Sequence[PromptCompletion]) -> tuple[Manifest, str]:
         endpoint = self.client.endpoint
@@ -270,7 +181,7 @@ class Loop:
             self.registry.add(result.folder, name)
             return {"manifest": result.manifest.model_dump(mode="json"), "name": name}
 
-        async with _Clock(self, f"{place}/train"):
+        async with self.stages.clock(f"{place}/train"):
             answer = await self.run.effect(place, "train", {"recipe": recipe.hash}, perform)
         return Manifest.model_validate(answer.value["manifest"]), answer.value["name"]
 
@@ -296,7 +207,7 @@ class Loop:
 
         answer = await self.run.effect(place, "load_check", name, perform)
         if answer.replayed and answer.value["swap_s"] is not None:
-            await self._load(name)
+            await self.load(name)
         checks = tuple(CheckResult(*check) for check in answer.value["checks"])
         return answer.value["swap_s"], checks
 
@@ -307,23 +218,21 @@ class Loop:
 
         Its number among all looks of this dojo is counted from the log.
         """
-        k, warm = self.settings.gate.samples, self.settings.sampling.temperature
+        stages, k = self.stages, self.settings.gate.samples
         rivals = {"champion": champion, "candidate": name}
         scores: dict[str, list[TaskScore]] = {}
         greedy: dict[str, dict[str, bool]] = {}
         guards: dict[str, list[TaskScore]] = {}
         for who, adapter in rivals.items():
-            measured, _ = await self.measure(
-                f"{place}/gate-{who}", "gate", adapter, n=k, temperature=warm
-            )
+            measured, _ = await stages.measure(f"{place}/gate-{who}", "gate", adapter, n=k)
             scores[who] = [score.task_score for score in measured.scores]
         for who, adapter in rivals.items():
-            cold, _ = await self.measure(
+            cold, _ = await stages.measure(
                 f"{place}/greedy-{who}", "gate", adapter, n=1, temperature=0.0
             )
             greedy[who] = {score.task_id: score.passed > 0 for score in cold.scores}
         for who, adapter in rivals.items():
-            guards[who] = await self.guard(f"{place}/guard-{who}", adapter)
+            guards[who] = await stages.guard(f"{place}/guard-{who}", adapter, load_guard())
 
         async def perform() -> object:
             looks = sum(
@@ -348,40 +257,6 @@ class Loop:
         )
         return GateReport.model_validate(answer.value), scores["champion"]
 
-    async def _recall_effect(
-        self, place: str, champion: str | None, without: list[TaskScore]
-    ) -> MemoryEffect | None:
-        """The champion on the gate tasks once more, with what memory recalls in its prompts."""
-        parts = await self.make_parts(adapter=champion)
-        if parts.memory is None:
-            return None
-        measured, _ = await self.measure(
-            f"{place}/gate-recall",
-            "gate",
-            champion,
-            n=self.settings.gate.samples,
-            temperature=self.settings.sampling.temperature,
-            recall=True,
-        )
-        memory = parts.memory
-
-        async def count() -> int:
-            return memory.count()
-
-        entries = await self.run.effect(place, "memory_count", "", count)
-        found = [score.task_score for score in measured.scores]
-        rng = np.random.default_rng(self.settings.train.seed)
-        interval = difference_interval(without, found, rng=rng)
-        before, after = (fmean(score.rate for score in scores) for scores in (without, found))
-        return MemoryEffect(
-            entries=entries.value,
-            without=before,
-            with_recall=after,
-            difference=after - before,
-            low=interval.low,
-            high=interval.high,
-        )
-
     async def _promote(self, place: str, champion: str | None, name: str, reason: str) -> None:
         async def perform() -> bool:
             return self.registry.promote(name, self.run.log, expected=champion, reason=reason)
@@ -391,10 +266,6 @@ class Loop:
     async def _champion(self) -> str | None:
         return self.registry.champion(ROLE)
 
-    async def _load(self, name: str | None) -> None:
-        if name is not None:
-            await self.client.load_adapter(name, self.registry.path(name))
-
     async def _picture(self) -> str:
         from codojo.graphs.rollout import GRAPHS
 
@@ -402,44 +273,7 @@ class Loop:
         return str(GRAPHS[self.settings.team.graph](parts).get_graph().draw_mermaid())
 
 
-class _Clock:
-    """Times a stage as an effect, so that a resumed run reports what the first one measured."""
-
-    def __init__(self, loop: Loop, stage: str) -> None:
-        self.loop, self.stage = loop, stage
-        self.cost = Cost()
-
-    async def __aenter__(self) -> "_Clock":
-        self.began = time.monotonic()
-        return self
-
-    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
-        if kind is not None:
-            return
-
-        async def perform() -> float:
-            return round(time.monotonic() - self.began, 2)
-
-        answer = await self.loop.run.effect(self.stage, "seconds", self.stage, perform)
-        self.loop.stages.append(StageCost(stage=self.stage, seconds=answer.value, cost=self.cost))
-
-
 def _base(endpoint: Endpoint) -> Path | str:
     """The folder of the base model, or its hub name."""
     path = Path(endpoint.model_path)
     return path if path.is_dir() else endpoint.model_path
-
-
-def _total(trajectories: Sequence[Trajectory]) -> Cost:
-    total = Cost()
-    for trajectory in trajectories:
-        total = total + (trajectory.end.cost if trajectory.end else Cost())
-    return total
-
-
-def _minus(after: Cost, before: Cost) -> Cost:
-    return Cost(
-        prompt_tokens=after.prompt_tokens - before.prompt_tokens,
-        completion_tokens=after.completion_tokens - before.completion_tokens,
-        calls=after.calls - before.calls,
-    )

@@ -85,6 +85,8 @@ class RoundReport(Record):
     curated: CurationReport
     rows: int
     rows_hash: str
+    rehearsed: int = 0
+    """Rows of the base model's own answers to plain questions that were mixed in."""
     training: Manifest | None = None
     adapter: str | None = None
     checks: tuple[CheckResult, ...] = ()

@@ -177,9 +177,10 @@ def _gate_said(last: RoundReport) -> str:
     )
     if gate.p <= gate.alpha:
         return f"the adapter {last.adapter} got better {found} but lost other abilities on the guard suite."
+    lost = "; it also lost on the guard suite" if gate.guard_lost else ""
     if compared.value <= 0:
-        return f"the adapter {last.adapter} was no better than the champion {found}."
-    return f"the gain of the adapter {last.adapter} may well be luck {found}."
+        return f"the adapter {last.adapter} was no better than the champion {found}{lost}."
+    return f"the gain of the adapter {last.adapter} may well be luck {found}{lost}."
 
 
 def _trust(gain: Estimate, figures: HeldOut) -> str:

@@ -88,6 +88,7 @@ def test_a_better_adapter_is_promoted_measured_and_can_be_rolled_back(
         done["gate"]["p"] <= done["gate"]["alpha"] == pytest.approx(0.05 * 6 / 3.14159**2, rel=1e-3)
     )
     assert all(check[1] for check in done["checks"]), done["checks"]
+    assert done["rehearsed"] > 0 and done["training"]["rows"] == done["rows"] + done["rehearsed"]
     assert done["memory"]["entries"] > 0
     after = sum(score["passed"] for score in report["after"]["scores"])
     assert after > sum(score["passed"] for score in report["before"]["scores"])
