@@ -8,9 +8,10 @@ Each wall answers a trap that was reproduced:
   starts leaves its capabilities in the cage.
 - `--size` caps one tmpfs, so `/dev/shm` has its own, and nothing else can be written.
 - Limits of the kernel are per process; the supervisor adds up the tree.
+- What no program needs of the kernel is refused by a filter of system calls (`seccomp.py`).
 
-Not held here: system calls are not filtered (memory of an unmapped memfd and of socket buffers is
-bounded only per file and descriptor), and the kernel itself is shared.
+Not held here: the kernel itself is shared, and memory of socket buffers is bounded only per
+descriptor.
 """
 
 import atexit
@@ -24,17 +25,17 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from importlib.util import find_spec
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from codojo.errors import SandboxError
-from codojo.sandboxes import selftest
-from codojo.sandboxes.contract import Capabilities, ExecResult, Limits
+from codojo.sandboxes import seccomp, selftest
+from codojo.sandboxes.contract import Capabilities, Limits
 from codojo.sandboxes.process import Caged, Launch, started
 
 WORK = "/tmp/work"  # noqa: S108  # a path inside the cage, on its own tmpfs
@@ -67,11 +68,6 @@ class Bubblewrap:
         self._bwrap = find_bwrap(self._uid)
         self._interpreter = find_interpreter(self._uid)
 
-    @property
-    def python(self) -> str:
-        """Path of the interpreter inside."""
-        return self._interpreter.path
-
     async def __aenter__(self) -> Self:
         self.capabilities = await selftest.require(self)
         return self
@@ -84,28 +80,25 @@ class Bubblewrap:
     ) -> None:
         """Nothing to close: every cage ends with the call that made it."""
 
-    async def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        files: Mapping[str, str] = {},
-        limits: Limits | None = None,
-    ) -> ExecResult:
-        """Run a program to its end in a fresh cage."""
-        limits = limits or self.limits
-        with _as_descriptors(files) as held:
-            launch = self._launch(limits, held)
-            async with started(launch, limits, "argv", argv) as caged:
-                return await caged.run(stdin)
-
     @asynccontextmanager
     async def open(self, source: str, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
         """Run Python source as the first process of a fresh cage and talk to it in frames."""
         limits = limits or self.limits
-        launch = self._launch(limits, {}, first_process=True)
-        async with started(launch, limits, "source", ["<codojo>", source]) as caged:
-            yield caged
+        with _as_descriptor(self.filter()) as filtered:
+            argv = [self._bwrap, *self.walls(limits), "--seccomp", str(filtered)]
+            argv += ["--remount-ro", "/", "--as-pid-1", "--"]
+            launch = Launch(
+                argv=[*argv, self._interpreter.path, *PYTHON_OPTIONS],
+                sealed=True,
+                uid=self._uid,
+                pass_fds=(filtered,),
+            )
+            async with started(launch, limits, source) as caged:
+                yield caged
+
+    def filter(self) -> bytes:
+        """The filter of system calls."""
+        return seccomp.program()
 
     def walls(self, limits: Limits) -> list[str]:
         """The arguments that make the cage; the self-test proves what they promise."""
@@ -120,38 +113,17 @@ class Bubblewrap:
             walls += ["--size", size, "--tmpfs", place]
         return [*walls, "--dir", WORK, "--chdir", WORK]
 
-    def _launch(
-        self, limits: Limits, files: Mapping[str, int], *, first_process: bool = False
-    ) -> Launch:
-        argv = [self._bwrap, *self.walls(limits)]
-        for path, descriptor in files.items():
-            argv += ["--perms", "0644", "--file", str(descriptor), f"{WORK}/{path}"]
-        argv += ["--remount-ro", "/", *(["--as-pid-1"] if first_process else []), "--"]
-        return Launch(
-            argv=[*argv, self.python, *PYTHON_OPTIONS],
-            sealed=True,
-            uid=self._uid,
-            pass_fds=tuple(files.values()),
-        )
-
 
 @contextmanager
-def _as_descriptors(files: Mapping[str, str]) -> Iterator[dict[str, int]]:
-    """Files as memory that bwrap copies into the cage, so that none of them touches our disk."""
-    held: dict[str, int] = {}
+def _as_descriptor(content: bytes) -> Iterator[int]:
+    """Bytes as memory that a child can read from its beginning."""
+    descriptor = os.memfd_create("codojo")
     try:
-        for path, text in files.items():
-            pure = PurePosixPath(path)
-            if pure.is_absolute() or ".." in pure.parts or not pure.parts:
-                raise ValueError(f"file {path!r} must have a relative path inside the cage")
-            held[str(pure)] = descriptor = os.memfd_create("codojo")
-            with os.fdopen(os.dup(descriptor), "wb") as file:
-                file.write(text.encode("utf-8", "surrogatepass"))
-            os.lseek(descriptor, 0, os.SEEK_SET)
-        yield held
+        os.write(descriptor, content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
     finally:
-        for descriptor in held.values():
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 def _merged_usr() -> list[str]:

@@ -4,7 +4,6 @@ A backend runs programs that a model wrote. Nothing the program prints, writes o
 verdict; `judge.py` makes verdicts, from values only.
 """
 
-from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
@@ -114,7 +113,11 @@ class OpenProcess(Protocol):
 
 
 class Sandbox(Protocol):
-    """A place to run untrusted programs; entering it proves its barriers or raises `SandboxError`."""
+    """A place to run untrusted programs; entering it proves its barriers or raises `SandboxError`.
+
+    A backend opens cages and no more: files and programs in one are `workspace.py`, verdicts `judge.py`.
+    Others can add theirs through the entry point group `codojo.sandboxes`.
+    """
 
     @property
     def capabilities(self) -> Capabilities:
@@ -122,13 +125,13 @@ class Sandbox(Protocol):
         ...
 
     @property
-    def python(self) -> str:
-        """Path of the Python interpreter inside."""
+    def limits(self) -> Limits:
+        """What a program may use unless it is opened with other limits."""
         ...
 
     @property
     def sealed(self) -> bool:
-        """Whether a program has process ids, `/tmp` and `/dev/shm` of its own."""
+        """Whether a cage has process ids, `/tmp` and `/dev/shm` of its own."""
         ...
 
     async def __aenter__(self) -> Self: ...
@@ -139,26 +142,6 @@ class Sandbox(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
-
-    async def exec(
-        self,
-        argv: Sequence[str],
-        *,
-        stdin: bytes = b"",
-        files: Mapping[str, str] = {},
-        limits: Limits | None = None,
-    ) -> ExecResult:
-        """Run a program to its end in a fresh cage.
-
-        Args:
-            argv: Absolute path of the program inside, and its arguments.
-            files: Relative path to text; they lie in the working directory.
-            limits: Instead of those of the settings.
-
-        Raises:
-            SandboxError: If the cage could not be started. What the program does never raises.
-        """
-        ...
 
     def open(
         self, source: str, *, limits: Limits | None = None

@@ -12,8 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from codojo.canonical import content_hash
@@ -29,8 +27,8 @@ from codojo.sandboxes.reading import (
     split_frame,
     without_answer,
 )
+from codojo.sandboxes.sources import source_of
 from codojo.settings import SandboxSettings
-from codojo.tasks import values
 from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, Verdict
 
 GRACE_S = 2.0
@@ -164,7 +162,7 @@ class _Cage:
         for attempt in (1, 2):
             try:
                 self._process = await self._held.enter_async_context(
-                    self._sandbox.open(runner_source(), limits=limits)
+                    self._sandbox.open(source_of("runner"), limits=limits)
                 )
                 break
             except SandboxError:
@@ -193,17 +191,3 @@ class _Cage:
         """Kill the cage; the next test opens another."""
         self._process = None
         await self._held.aclose()
-
-
-@cache
-def runner_source() -> str:
-    """The runner with the one module that it shares with us, as text for an empty interpreter."""
-    shared = Path(values.__file__).read_text(encoding="utf-8")
-    runner = Path(__file__).with_name("runner.py").read_text(encoding="utf-8")
-    return (
-        "import sys, types\n"
-        "for name in ('codojo', 'codojo.tasks', 'codojo.tasks.values'):\n"
-        "    sys.modules[name] = module = types.ModuleType(name)\n"
-        f"exec(compile({shared!r}, 'values.py', 'exec'), vars(module))\n"
-        f"exec(compile({runner!r}, 'runner.py', 'exec'), {{'__name__': '__main__'}})\n"
-    )

@@ -8,6 +8,7 @@ Sent as source, so standard library only. A list holds what went through and sho
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import socket
@@ -51,6 +52,14 @@ def write(path: str) -> None:
 def call(name: str, *args: object) -> None:
     if getattr(ctypes.CDLL(None, use_errno=True), name)(*args) != 0:
         raise OSError(ctypes.get_errno(), name)
+
+
+def system_call(number: int) -> None:
+    """Raise where the call is refused; one that gets as far as its arguments was let through."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    failed = libc.syscall(number, 0, 0, 0, 0, 0) == -1
+    if failed and ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
+        raise OSError(ctypes.get_errno(), "refused")
 
 
 def processes() -> int:
@@ -138,6 +147,8 @@ def main(bait: dict[str, Any]) -> None:
             "user 0": lambda: os.setuid(0),
         }
     )
+    calls = bait["calls"].items()
+    seen["system calls"] = tried({name: partial(system_call, number) for name, number in calls})
     seen["/tmp"], seen["/dev/shm"] = disk("/tmp"), disk("/dev/shm")
     seen["memory"] = megabytes()
     print(json.dumps(seen), flush=True)

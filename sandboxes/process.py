@@ -10,17 +10,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from codojo.errors import SandboxError
-from codojo.sandboxes.contract import CageEnded, Ended, ExecResult, Limits
+from codojo.sandboxes.contract import CageEnded, Ended, Limits
 from codojo.sandboxes.supervisor import SUPERVISOR, Watched
 
 START_S = 20.0
 """Seconds a cage may take to start on a crowded machine; it does so in about 0.03."""
 GRACE_S = 2.0
-CHUNK = 65536
 
 BOOT = """
 import os, resource, sys
-marker, limits, kind, rest = sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:]
+marker, limits, source = sys.argv[1:4]
 os.read(0, 1)
 for pair in limits.split():
     name, value = pair.split("=")
@@ -30,15 +29,8 @@ for pair in limits.split():
         value = value if hard < 0 else min(value, hard)
         resource.setrlimit(name, (value, value))
 os.write(1, marker.encode())
-if kind == "source":
-    sys.argv = rest[:1]
-    exec(compile(rest[1], rest[0], "exec"), {"__name__": "__main__"})
-else:
-    try:
-        os.execv(rest[0], rest)
-    except OSError as err:
-        os.write(2, f"{rest[0]}: {err.strerror}\\n".encode())
-        os._exit(127)
+sys.argv = ["<codojo>"]
+exec(compile(source, "<codojo>", "exec"), {"__name__": "__main__"})
 """
 """First code in the cage: waits until it is watched, sets the limits of each process, says that it
 got there, and goes on."""
@@ -108,54 +100,6 @@ class Caged:
         """How it ended, as far as we had a hand in it."""
         return self.watched.ended or "exited"
 
-    async def run(self, stdin: bytes) -> ExecResult:
-        """Feed it, read at most the cap from each pipe, and wait for its end."""
-        assert self.process.stdout is not None and self.process.stderr is not None
-        async with asyncio.TaskGroup() as group:
-            feed = group.create_task(self._feed(stdin))
-            out = group.create_task(self._read(self.process.stdout))
-            err = group.create_task(self._read(self.process.stderr))
-            await self._exit()
-            feed.cancel()
-        await self.process.wait()
-        cap = self.limits.output_bytes
-        stdout, stderr = out.result(), err.result()
-        assert self.process.returncode is not None
-        return ExecResult(
-            returncode=self.process.returncode,
-            stdout=stdout[:cap],
-            stderr=stderr[:cap],
-            ended=self.ended,
-            truncated=max(len(stdout), len(stderr)) > cap,
-            duration_s=time.monotonic() - self.started_at,
-        )
-
-    async def _feed(self, stdin: bytes) -> None:
-        assert self.process.stdin is not None
-        with contextlib.suppress(ConnectionError):
-            self.process.stdin.write(stdin)
-            await self.process.stdin.drain()
-            self.process.stdin.close()
-
-    async def _read(self, stream: asyncio.StreamReader) -> bytes:
-        """What fits; the rest of a killed program's output is read and dropped.
-
-        asyncio does not see the end of a process while one of its pipes holds unread data.
-        """
-        kept = bytearray()
-        while chunk := await stream.read(CHUNK):
-            if len(kept) <= self.limits.output_bytes:
-                kept += chunk
-            if len(kept) > self.limits.output_bytes and self.watched.ended is None:
-                self.watched.end("output")
-        return bytes(kept)
-
-    async def _exit(self) -> None:
-        """Wait for the first process; what it left behind dies with it."""
-        await self._gone()
-        if not self.watched.sealed:
-            self.watched.end("exited")
-
     async def _gone(self) -> None:
         """Wait until the process we started has ended, whoever still holds its pipes."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
@@ -194,20 +138,15 @@ class Caged:
 
 
 @asynccontextmanager
-async def started(
-    launch: Launch, limits: Limits, kind: str, rest: Sequence[str]
-) -> AsyncIterator[Caged]:
-    """A program that got past its walls and limits; leaving kills its tree.
-
-    Args:
-        kind: `source` (then `rest` is a file name and Python text) or `argv`.
+async def started(launch: Launch, limits: Limits, source: str) -> AsyncIterator[Caged]:
+    """A Python program that got past its walls and limits; leaving kills its tree.
 
     Raises:
         SandboxError: If it could not be started, with what the backend said.
     """
     marker = secrets.token_hex(8)
     pairs = process_limits(limits, count_processes=launch.sealed)
-    argv = [*launch.argv, "-c", BOOT, marker, pairs, kind, *rest]
+    argv = [*launch.argv, "-c", BOOT, marker, pairs, source]
     spawning = asyncio.ensure_future(_spawn(launch, limits, argv))
     try:
         caged = await asyncio.shield(spawning)

@@ -22,6 +22,7 @@ import sys
 import time
 import types
 
+from codojo.sandboxes.frames import claim_pipes, read_question, write_frame
 from codojo.tasks.values import ValueRefused, decode, encode
 
 TYPE_CHECKING = False
@@ -39,29 +40,6 @@ PRELOADED = ("collections", "itertools", "functools", "math", "typing", "heapq",
 SCRATCH = ("/tmp/work", "/tmp", "/dev/shm")
 
 
-def read_frame(source: int) -> bytes | None:
-    """The next frame from the judge; None at the end."""
-    head = _read_exactly(source, 4)
-    return None if head is None else _read_exactly(source, struct.unpack(">I", head)[0])
-
-
-def _read_exactly(source: int, size: int) -> bytes | None:
-    data = bytearray()
-    while len(data) < size:
-        chunk = os.read(source, size - len(data))
-        if not chunk:
-            return None
-        data += chunk
-    return bytes(data)
-
-
-def write_frame(target: int, data: bytes) -> None:
-    """Write a frame whole."""
-    view = memoryview(struct.pack(">I", len(data)) + data)
-    while view:
-        view = view[os.write(target, view) :]
-
-
 def serve(job: dict[str, Any], source: int, target: int) -> None:
     """Answer cases until the judge closes the pipe."""
     code = job["files"].get("solution.py", "")
@@ -70,12 +48,12 @@ def serve(job: dict[str, Any], source: int, target: int) -> None:
             __import__(name)
     # Asked of the kernel, too: killing everyone and leaving files is for a cage of one's own only.
     alone = job["sealed"] and os.getpid() == 1
-    while (frame := read_frame(source)) is not None:
-        case = json.loads(frame)
+    while (asked := read_question(source)) is not None:
+        case, _ = asked
         head, answer = run_child(job, case, alone)
         head["nonce"], head["case"] = job["nonce"], case["case"]
         head["spoilt"] = alone and any(_scratch(folder) for folder in SCRATCH)
-        write_frame(target, json.dumps(head).encode() + b"\n" + answer)
+        write_frame(target, head, answer)
 
 
 def _scratch(folder: str) -> bool:
@@ -162,9 +140,16 @@ def _child(job: dict[str, Any], case: dict[str, Any], writer: int) -> None:
         os.closerange(4, 1024)
         nonce = job.pop("nonce")
         answer = check(job, case["check"], nonce) if "check" in case else call(job, case["args"])
-        write_frame(3, json.dumps(answer).encode())
+        _answer(3, json.dumps(answer).encode())
     finally:
         os._exit(0)
+
+
+def _answer(target: int, data: bytes) -> None:
+    """What the child says, whole, to the runner that waits for it."""
+    view = memoryview(struct.pack(">I", len(data)) + data)
+    while view:
+        view = view[os.write(target, view) :]
 
 
 def call(job: dict[str, Any], args: object) -> dict[str, Any]:
@@ -297,15 +282,11 @@ def names_in(code: types.CodeType) -> set[str]:
 
 
 def main() -> None:
-    """Keep the judge's pipes away from the numbers that candidates write to."""
-    source, target = os.dup(0), os.dup(1)
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)
-    frame = read_frame(source)
-    if frame is not None:
-        serve(json.loads(frame), source, target)
+    """Take the job, then answer cases."""
+    source, target = claim_pipes()
+    asked = read_question(source)
+    if asked is not None:
+        serve(asked[0], source, target)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codojo.errors import SandboxError
+from codojo.sandboxes import seccomp
 from codojo.sandboxes.contract import Barrier, Capabilities, ExecResult, Limits, Sandbox
+from codojo.sandboxes.workspace import execute_python
 
 PROBE_LIMITS = Limits(
     wall_s=10, cpu_s=10, memory_mb=128, processes=12, tmp_mb=2, output_bytes=65536
@@ -25,6 +27,16 @@ PROBE_LIMITS = Limits(
 PROBE = Path(__file__).with_name("probe.py")
 ENVIRONMENT = {"PWD", "LC_CTYPE", "LD_LIBRARY_PATH"}
 """All that a program may find in its environment."""
+PROBED_CALLS = (
+    "ptrace",
+    "keyctl",
+    "add_key",
+    "memfd_create",
+    "inotify_init1",
+    "unshare",
+    "io_uring_setup",
+)
+"""Refused by the filter, where an ordinary user's call would get as far as its arguments."""
 
 _HOG = """
 import os, time
@@ -45,7 +57,7 @@ if os.fork() == 0:
 os.wait()
 """
 
-_proved: dict[tuple[str, ...], Capabilities] = {}
+_proved: dict[tuple[str, str], Capabilities] = {}
 
 
 async def require(sandbox: Sandbox) -> Capabilities:
@@ -54,7 +66,7 @@ async def require(sandbox: Sandbox) -> Capabilities:
     Raises:
         SandboxError: If a barrier does not hold; the message names each one.
     """
-    key = (type(sandbox).__qualname__, sandbox.capabilities.level, sandbox.python)
+    key = (type(sandbox).__qualname__, sandbox.capabilities.level)
     if key not in _proved:
         proved = await prove(sandbox)
         if proved.failed:
@@ -99,7 +111,14 @@ class _Bait:
     def arguments(self) -> Mapping[str, object]:
         # A small number is also the number of a process in the cage.
         pid = self.pid if self.pid > 100 else 2**22 - 1
-        return {"port": self.port, "abstract": self.abstract, "canary": self.canary, "pid": pid}
+        calls = {name: seccomp.number(name) for name in PROBED_CALLS}
+        return {
+            "port": self.port,
+            "abstract": self.abstract,
+            "canary": self.canary,
+            "pid": pid,
+            "calls": {name: number for name, number in calls.items() if number is not None},
+        }
 
 
 @contextmanager
@@ -121,13 +140,13 @@ def _bait() -> Iterator[_Bait]:
 
 
 async def _run(sandbox: Sandbox, code: str) -> ExecResult:
-    argv = [sandbox.python, "-I", "-S", "-B", "-c", code]
-    return await sandbox.exec(argv, limits=PROBE_LIMITS)
+    return await execute_python(sandbox, code, limits=PROBE_LIMITS)
 
 
 async def _probe(sandbox: Sandbox, bait: _Bait) -> dict[str, object]:
-    argv = [sandbox.python, "-I", "-S", "-B", "-c", PROBE.read_text(), json.dumps(bait.arguments())]
-    ran = await sandbox.exec(argv, limits=PROBE_LIMITS)
+    ran = await execute_python(
+        sandbox, PROBE.read_text(), json.dumps(bait.arguments()), limits=PROBE_LIMITS
+    )
     try:
         report, *rest = ran.stdout.splitlines()
         seen: dict[str, object] = json.loads(report)
@@ -143,7 +162,14 @@ async def _probe(sandbox: Sandbox, bait: _Bait) -> dict[str, object]:
 
 def _judge_probe(seen: Mapping[str, object], bait: _Bait) -> Iterator[Barrier]:
     """Barriers from what the probe saw; it reports `{name: [what got through, ...]}`."""
-    for name in ("network", "host files", "host processes", "writes outside /tmp", "privileges"):
+    for name in (
+        "network",
+        "host files",
+        "host processes",
+        "writes outside /tmp",
+        "privileges",
+        "system calls",
+    ):
         through = seen.get(name)
         proved = through == []
         yield Barrier(

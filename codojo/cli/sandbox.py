@@ -56,6 +56,7 @@ def run_in_cage(
 
     from codojo.sandboxes.contract import ExecResult
     from codojo.sandboxes.opening import open_sandbox
+    from codojo.sandboxes.workspace import execute
     from codojo.settings import load
 
     chosen = {"sandbox.unsafe_no_sandbox": True} if unsafe_no_sandbox else {}
@@ -65,7 +66,7 @@ def run_in_cage(
         async with open_sandbox(settings) as sandbox:
             # Only `/usr` is in there, so a bare name means a program of it.
             argv = command if "/" in command[0] else [f"/usr/bin/{command[0]}", *command[1:]]
-            return await sandbox.exec(argv)
+            return await execute(sandbox, argv)
 
     result = asyncio.run(ran())
     sys.stdout.buffer.write(result.stdout)

@@ -9,6 +9,7 @@ import pytest
 
 from codojo.errors import SandboxError
 from codojo.sandboxes import ExecResult, Judge, Sandbox, open_sandbox
+from codojo.sandboxes.workspace import PYTHON, execute
 from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
 from codojo.tasks.schema import Candidate, Tests, TestSource, Verdict
@@ -41,7 +42,7 @@ def run(sandbox: Sandbox) -> Run:
     """Runs Python code in a cage of its own."""
 
     async def ran(code: str) -> ExecResult:
-        return await sandbox.exec([sandbox.python, "-I", "-S", "-B", "-c", code])
+        return await execute(sandbox, [PYTHON, "-I", "-S", "-B", "-c", code])
 
     return ran
 

@@ -13,6 +13,7 @@ import pytest
 from codojo.errors import SandboxError
 from codojo.sandboxes import ExecResult, Limits, Sandbox, open_sandbox
 from codojo.sandboxes.contract import CageEnded
+from codojo.sandboxes.workspace import PYTHON, execute
 from codojo.settings import SandboxSettings
 
 Run = Callable[[str], Coroutine[Any, Any, ExecResult]]
@@ -40,8 +41,8 @@ for _ in range(5000):
 
 async def test_program_gets_its_input_files_and_an_exit_code(sandbox: Sandbox) -> None:
     code = "import sys; print(open('a/b.txt').read(), sys.stdin.read()); sys.exit(7)"
-    argv = [sandbox.python, "-I", "-c", code]
-    ran = await sandbox.exec(argv, stdin=b"typed", files={"a/b.txt": "hé"})
+    argv = [PYTHON, "-I", "-c", code]
+    ran = await execute(sandbox, argv, stdin=b"typed", files={"a/b.txt": "hé"})
     assert (ran.stdout, ran.returncode, ran.ended) == ("hé typed\n".encode(), 7, "exited")
     assert not ran.truncated
 
@@ -54,11 +55,11 @@ async def test_bytes_of_any_kind_come_back_as_they_were(run: Run) -> None:
 @pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x", ""])
 async def test_file_outside_the_working_directory_is_refused(sandbox: Sandbox, path: str) -> None:
     with pytest.raises(ValueError, match="relative path"):
-        await sandbox.exec(["/usr/bin/true"], files={path: "x"})
+        await execute(sandbox, ["/usr/bin/true"], files={path: "x"})
 
 
 async def test_missing_program_is_a_result_of_the_program(sandbox: Sandbox) -> None:
-    ran = await sandbox.exec(["/usr/bin/no-such-program"])
+    ran = await execute(sandbox, ["/usr/bin/no-such-program"])
     assert ran.returncode == 127
     assert b"no-such-program" in ran.stderr
 
@@ -143,15 +144,15 @@ async def test_output_flood_is_cut_and_does_not_fill_our_memory(run: Run, descri
 )
 async def test_time_limit_ends_whatever_the_program_does(sandbox: Sandbox, code: str) -> None:
     limits = replace(Limits.of(SandboxSettings()), wall_s=0.5)
-    ran = await sandbox.exec([sandbox.python, "-I", "-c", code], limits=limits)
+    ran = await execute(sandbox, [PYTHON, "-I", "-c", code], limits=limits)
     assert ran.ended == "timeout"
     assert ran.duration_s < 1.5
 
 
 async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -> None:
     limits = replace(Limits.of(SandboxSettings()), wall_s=0.3)
-    argv = [sandbox.python, "-I", "-c", "import time; time.sleep(1); print('late')"]
-    running = asyncio.create_task(sandbox.exec(argv, limits=limits))
+    argv = [PYTHON, "-I", "-c", "import time; time.sleep(1); print('late')"]
+    running = asyncio.create_task(execute(sandbox, argv, limits=limits))
     await asyncio.sleep(0.25)
     time.sleep(1.5)  # noqa: ASYNC251  # a blocked loop is the point
     ran = await running
@@ -160,7 +161,7 @@ async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -
 
 async def test_processor_time_is_limited(sandbox: Sandbox) -> None:
     limits = replace(Limits.of(SandboxSettings()), cpu_s=1)
-    ran = await sandbox.exec([sandbox.python, "-I", "-c", "while True: pass"], limits=limits)
+    ran = await execute(sandbox, [PYTHON, "-I", "-c", "while True: pass"], limits=limits)
     assert ran.returncode != 0
     assert ran.duration_s < 8
 
@@ -179,7 +180,7 @@ async def test_daemon_dies_with_its_step(
         "    os._exit(0)\n"
         "time.sleep(0.3)"
     )
-    running = asyncio.create_task(sandbox.exec([sandbox.python, "-I", "-c", code, marker]))
+    running = asyncio.create_task(execute(sandbox, [PYTHON, "-I", "-c", code, marker]))
     ran = await running
     assert ran.ended == "exited"
     assert alive(marker) == []
@@ -223,6 +224,6 @@ async def test_backend_none_needs_the_flag_and_holds_time_and_output() -> None:
     settings = SandboxSettings(backend="none", unsafe_no_sandbox=True, wall_s=0.5, output_kb=1)
     async with open_sandbox(settings) as sandbox:
         assert sandbox.capabilities.level == "none"
-        slow = await sandbox.exec([sandbox.python, "-c", "import time; time.sleep(60)"])
-        loud = await sandbox.exec([sandbox.python, "-c", "while True: print('x' * 1000)"])
+        slow = await execute(sandbox, [PYTHON, "-c", "import time; time.sleep(60)"])
+        loud = await execute(sandbox, [PYTHON, "-c", "while True: print('x' * 1000)"])
     assert (slow.ended, loud.ended, len(loud.stdout)) == ("timeout", "output", 1024)
