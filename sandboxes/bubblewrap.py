@@ -37,6 +37,7 @@ from codojo.errors import SandboxError
 from codojo.sandboxes import seccomp, selftest
 from codojo.sandboxes.contract import Capabilities, Limits
 from codojo.sandboxes.process import Caged, Launch, started
+from codojo.sandboxes.sources import Program
 
 WORK = "/tmp/work"  # noqa: S108  # a path inside the cage, on its own tmpfs
 PYTHON_OPTIONS = ("-I", "-S", "-B")
@@ -64,9 +65,9 @@ class Bubblewrap:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.capabilities = Capabilities("bubblewrap")
-        self._uid = unused_id() if os.geteuid() == 0 else None
-        self._bwrap = find_bwrap(self._uid)
-        self._interpreter = find_interpreter(self._uid)
+        self.uid = unused_id() if os.geteuid() == 0 else None
+        self.bwrap = find_bwrap(self.uid)
+        self.interpreter = find_interpreter(self.uid)
 
     async def __aenter__(self) -> Self:
         self.capabilities = await selftest.require(self)
@@ -81,20 +82,25 @@ class Bubblewrap:
         """Nothing to close: every cage ends with the call that made it."""
 
     @asynccontextmanager
-    async def open(self, source: str, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
-        """Run Python source as the first process of a fresh cage and talk to it in frames."""
+    async def open(self, program: Program, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
+        """Run a program as the first process of a fresh cage and talk to it in frames."""
         limits = limits or self.limits
         with _as_descriptor(self.filter()) as filtered:
-            argv = [self._bwrap, *self.walls(limits), "--seccomp", str(filtered)]
+            argv = [self.bwrap, *self.walls(limits), "--seccomp", str(filtered)]
             argv += ["--remount-ro", "/", "--as-pid-1", "--"]
             launch = Launch(
-                argv=[*argv, self._interpreter.path, *PYTHON_OPTIONS],
+                argv=[*argv, self.python, *PYTHON_OPTIONS],
                 sealed=True,
-                uid=self._uid,
+                uid=self.uid,
                 pass_fds=(filtered,),
             )
-            async with started(launch, limits, source) as caged:
+            async with started(launch, limits, program) as caged:
                 yield caged
+
+    @property
+    def python(self) -> str:
+        """Path of the interpreter inside."""
+        return self.interpreter.path
 
     def filter(self) -> bytes:
         """The filter of system calls."""
@@ -105,7 +111,7 @@ class Bubblewrap:
         size = str(limits.tmp_mb << 20)
         walls = ["--unshare-all", "--unshare-user", "--disable-userns", "--cap-drop", "ALL"]
         walls += ["--die-with-parent", "--new-session", "--hostname", "cage"]
-        walls += ["--ro-bind", "/usr", "/usr", *_merged_usr(), *self._interpreter.walls]
+        walls += ["--ro-bind", "/usr", "/usr", *_merged_usr(), *self.interpreter.walls]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
         for device in DEVICES:
             walls += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
+from codojo.sandboxes.sources import Program
 from codojo.settings import SandboxSettings
 
 Ended = Literal["exited", "killed", "timeout", "memory", "pids", "output"]
@@ -144,11 +145,11 @@ class Sandbox(Protocol):
     ) -> None: ...
 
     def open(
-        self, source: str, *, limits: Limits | None = None
+        self, program: Program, *, limits: Limits | None = None
     ) -> AbstractAsyncContextManager[OpenProcess]:
-        """Run Python source in a fresh cage and talk to it over its stdin and stdout.
+        """Run a program in a fresh cage and talk to it over its stdin and stdout.
 
-        The source is the first process of its cage. Leaving the context kills the whole tree.
+        It is the first process of its cage. Leaving the context kills the whole tree.
 
         Raises:
             SandboxError: On entry, if the cage could not be started.

@@ -27,7 +27,7 @@ from codojo.sandboxes.reading import (
     split_frame,
     without_answer,
 )
-from codojo.sandboxes.sources import source_of
+from codojo.sandboxes.sources import program
 from codojo.settings import SandboxSettings
 from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, Verdict
 
@@ -162,7 +162,7 @@ class _Cage:
         for attempt in (1, 2):
             try:
                 self._process = await self._held.enter_async_context(
-                    self._sandbox.open(source_of("runner"), limits=limits)
+                    self._sandbox.open(program("runner"), limits=limits)
                 )
                 break
             except SandboxError:

@@ -14,6 +14,7 @@ def open_sandbox(settings: SandboxSettings) -> Sandbox:
     """
     from codojo.sandboxes.bubblewrap import Bubblewrap
     from codojo.sandboxes.plain import Plain
+    from codojo.sandboxes.warm import Warm
 
     limits = Limits.of(settings)
     if settings.unsafe_no_sandbox:
@@ -23,4 +24,4 @@ def open_sandbox(settings: SandboxSettings) -> Sandbox:
             "sandbox.backend is 'none', which runs generated code without walls; choose "
             "'bubblewrap', or pass --unsafe-no-sandbox if you accept that"
         )
-    return Bubblewrap(limits)
+    return Warm(limits) if settings.backend == "warm" else Bubblewrap(limits)

@@ -14,6 +14,7 @@ from typing import Self
 
 from codojo.sandboxes.contract import Capabilities, Limits
 from codojo.sandboxes.process import Caged, Launch, started
+from codojo.sandboxes.sources import Program
 
 
 class Plain:
@@ -37,12 +38,12 @@ class Plain:
         """Nothing to close."""
 
     @asynccontextmanager
-    async def open(self, source: str, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
-        """Run Python source in a temporary folder and talk to it in frames."""
+    async def open(self, program: Program, *, limits: Limits | None = None) -> AsyncIterator[Caged]:
+        """Run a program in a temporary folder and talk to it in frames."""
         place = tempfile.mkdtemp(prefix="codojo-plain-")
         try:
             launch = Launch([sys.executable, "-I", "-S", "-B"], sealed=False, cwd=place)
-            async with started(launch, limits or self.limits, source) as caged:
+            async with started(launch, limits or self.limits, program) as caged:
                 yield caged
         finally:
             shutil.rmtree(place, ignore_errors=True)

@@ -5,12 +5,14 @@ import contextlib
 import secrets
 import struct
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from codojo.errors import SandboxError
 from codojo.sandboxes.contract import CageEnded, Ended, Limits
+from codojo.sandboxes.sources import Program
 from codojo.sandboxes.supervisor import SUPERVISOR, Watched
 
 START_S = 20.0
@@ -50,8 +52,12 @@ class Launch:
     pass_fds: Sequence[int] = ()
 
 
-def process_limits(limits: Limits, *, count_processes: bool) -> str:
-    """The limits that the kernel holds for each process, for `BOOT`."""
+def process_limits(limits: Limits, *, processes: int | None) -> dict[str, int]:
+    """The limits that the kernel holds for each process, by their name in `resource`.
+
+    Args:
+        processes: Counted for each user of each user namespace, so only for cages that have one.
+    """
     pairs = {
         "RLIMIT_AS": limits.memory_mb << 20,
         "RLIMIT_CPU": limits.cpu_s,
@@ -59,39 +65,34 @@ def process_limits(limits: Limits, *, count_processes: bool) -> str:
         "RLIMIT_NOFILE": 128,
         "RLIMIT_CORE": 0,
     }
-    if count_processes:
-        # Counted for each user of each user namespace, so for this cage alone.
-        pairs["RLIMIT_NPROC"] = limits.processes
-    return " ".join(f"{name}={value}" for name, value in pairs.items())
+    return pairs if processes is None else {**pairs, "RLIMIT_NPROC": processes}
 
 
 @dataclass(slots=True)
 class Caged:
-    """A started program, its pipes and its guard. Implements `OpenProcess`."""
+    """A running program behind its walls, spoken to in frames. Implements `OpenProcess`."""
 
-    process: asyncio.subprocess.Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
     watched: Watched
     limits: Limits
-    started_at: float = field(default_factory=time.monotonic)
 
     async def send(self, frame: bytes) -> None:
         """Hand over one frame."""
-        assert self.process.stdin is not None
         try:
-            self.process.stdin.write(struct.pack(">I", len(frame)) + frame)
-            await self.process.stdin.drain()
+            self.writer.write(struct.pack(">I", len(frame)) + frame)
+            await self.writer.drain()
         except (ConnectionError, RuntimeError) as err:
             raise CageEnded(self.ended, "the program no longer reads") from err
 
     async def receive(self) -> bytes:
         """The next frame; its length is checked before anything of it is read."""
-        assert self.process.stdout is not None
         try:
-            (size,) = struct.unpack(">I", await self.process.stdout.readexactly(4))
+            (size,) = struct.unpack(">I", await self.reader.readexactly(4))
             if size > self.limits.output_bytes:
                 self.watched.end("output")
                 raise CageEnded("output", f"a frame of {size} bytes")
-            return await self.process.stdout.readexactly(size)
+            return await self.reader.readexactly(size)
         except (asyncio.IncompleteReadError, ConnectionError) as err:
             raise CageEnded(self.ended, "the program ended without an answer") from err
 
@@ -100,76 +101,100 @@ class Caged:
         """How it ended, as far as we had a hand in it."""
         return self.watched.ended or "exited"
 
-    async def _gone(self) -> None:
-        """Wait until the process we started has ended, whoever still holds its pipes."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(self.watched.pidfd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(self.watched.pidfd)
 
-    async def kill(self) -> None:
-        """End the tree and wait until it is gone; safe to call while cancelled."""
-        ending = asyncio.ensure_future(self._end())
-        try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            await ending
-            raise
+async def gone(watched: Watched) -> None:
+    """Wait until the process we watch has ended, whoever still holds its pipes."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(watched.pidfd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(watched.pidfd)
 
-    async def _end(self) -> None:
-        SUPERVISOR.release(self.watched)
-        self.watched.end("exited" if self.watched.exited() else "killed")
-        try:
-            async with asyncio.timeout(GRACE_S):
-                await self._gone()
-        except TimeoutError:
-            self.watched.kill_guard()
-            await self._gone()
-        # The pipes may hold data that nobody reads any more, and `wait` needs their end. Closing the
-        # whole transport now would reap the process behind asyncio's back, which logs a warning.
-        transport = self.process._transport  # type: ignore[attr-defined]  # no public way to it
-        for number in (0, 1, 2):
-            transport.get_pipe_transport(number).close()
-        await self.process.wait()
-        transport.close()
-        self.watched.close()
+
+async def end_tree(watched: Watched) -> None:
+    """End a tree and wait until it is gone."""
+    SUPERVISOR.release(watched)
+    watched.end("exited" if watched.exited() else "killed")
+    try:
+        async with asyncio.timeout(GRACE_S):
+            await gone(watched)
+    except TimeoutError:
+        watched.kill_guard()
+        await gone(watched)
+
+
+async def uncancelled(ending: Coroutine[Any, Any, None]) -> None:
+    """Finish something even where the caller is cancelled meanwhile; then pass that on."""
+    task = asyncio.ensure_future(ending)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 @asynccontextmanager
-async def started(launch: Launch, limits: Limits, source: str) -> AsyncIterator[Caged]:
+async def started(launch: Launch, limits: Limits, program: Program) -> AsyncIterator[Caged]:
     """A Python program that got past its walls and limits; leaving kills its tree.
 
     Raises:
         SandboxError: If it could not be started, with what the backend said.
     """
     marker = secrets.token_hex(8)
-    pairs = process_limits(limits, count_processes=launch.sealed)
-    argv = [*launch.argv, "-c", BOOT, marker, pairs, source]
-    spawning = asyncio.ensure_future(_spawn(launch, limits, argv))
+    held = process_limits(limits, processes=limits.processes if launch.sealed else None)
+    pairs = " ".join(f"{name}={value}" for name, value in held.items())
+    argv = [*launch.argv, "-c", BOOT, marker, pairs, program.whole()]
+    spawning = asyncio.ensure_future(_spawn(launch, argv))
     try:
-        caged = await asyncio.shield(spawning)
+        process = await asyncio.shield(spawning)
     except asyncio.CancelledError:
         # Never cancelled itself: asyncio (3.11) waits for ever if its pipes are half connected.
         with contextlib.suppress(SandboxError):
-            await (await spawning).kill()
+            process = await spawning
+            process.kill()
+            await _reaped(process)
         raise
+    assert process.stdin is not None and process.stdout is not None
     try:
-        SUPERVISOR.watch(caged.watched)
-        await _await_marker(caged, marker.encode())
-        caged.started_at = time.monotonic()
-        caged.watched.tmpfs = launch.sealed
-        caged.watched.deadline = caged.started_at + limits.wall_s
+        watched = Watched(process.pid, limits, time.monotonic() + START_S, launch.sealed)
+    except ProcessLookupError:
+        await process.wait()
+        raise SandboxError(f"the cage did not start: {await _complaint(process)}") from None
+    caged = Caged(process.stdout, process.stdin, watched, limits)
+    try:
+        SUPERVISOR.watch(watched)
+        await _await_marker(process, caged, marker.encode())
+        watched.tmpfs = launch.sealed
+        watched.deadline = time.monotonic() + limits.wall_s
         yield caged
     finally:
-        await caged.kill()
+        await uncancelled(_end(process, watched))
 
 
-async def _spawn(launch: Launch, limits: Limits, argv: Sequence[str]) -> Caged:
+async def _end(process: asyncio.subprocess.Process, watched: Watched) -> None:
+    await end_tree(watched)
+    await _reaped(process)
+    watched.close()
+
+
+async def _reaped(process: asyncio.subprocess.Process) -> None:
+    """Wait for a process that is dead or dying.
+
+    Its pipes may hold data that nobody reads any more, and `wait` needs their end. Closing the
+    whole transport now would reap the process behind asyncio's back, which logs a warning.
+    """
+    transport = process._transport  # type: ignore[attr-defined]  # no public way to it
+    for number in (0, 1, 2):
+        transport.get_pipe_transport(number).close()
+    await process.wait()
+    transport.close()
+
+
+async def _spawn(launch: Launch, argv: Sequence[str]) -> asyncio.subprocess.Process:
     """Start the guard; its program waits until it is told that it is watched."""
     try:
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -185,23 +210,16 @@ async def _spawn(launch: Launch, limits: Limits, argv: Sequence[str]) -> Caged:
         )
     except OSError as err:
         raise SandboxError(f"cannot start {argv[0]}: {err.strerror or err}") from err
-    try:
-        watched = Watched(process.pid, limits, time.monotonic() + START_S, launch.sealed)
-    except ProcessLookupError:
-        await process.wait()
-        raise SandboxError(f"the cage did not start: {await _complaint(process)}") from None
-    return Caged(process, watched, limits)
 
 
-async def _await_marker(caged: Caged, marker: bytes) -> None:
-    assert caged.process.stdout is not None and caged.process.stdin is not None
+async def _await_marker(process: asyncio.subprocess.Process, caged: Caged, marker: bytes) -> None:
     try:
-        caged.process.stdin.write(b"\n")
-        if await caged.process.stdout.readexactly(len(marker)) == marker:
+        caged.writer.write(b"\n")
+        if await caged.reader.readexactly(len(marker)) == marker:
             return
         said = "it did not say that it started"
     except asyncio.IncompleteReadError:
-        said = await _complaint(caged.process)
+        said = await _complaint(process)
     raise SandboxError(f"the cage did not start ({caged.ended}): {said}")
 
 

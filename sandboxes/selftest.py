@@ -19,7 +19,7 @@ from pathlib import Path
 from codojo.errors import SandboxError
 from codojo.sandboxes import seccomp
 from codojo.sandboxes.contract import Barrier, Capabilities, ExecResult, Limits, Sandbox
-from codojo.sandboxes.workspace import execute_python
+from codojo.sandboxes.workspace import execute, open_workspace
 
 PROBE_LIMITS = Limits(
     wall_s=10, cpu_s=10, memory_mb=128, processes=12, tmp_mb=2, output_bytes=65536
@@ -140,23 +140,24 @@ def _bait() -> Iterator[_Bait]:
 
 
 async def _run(sandbox: Sandbox, code: str) -> ExecResult:
-    return await execute_python(sandbox, code, limits=PROBE_LIMITS)
+    return await execute(sandbox, ["-c"], code=code, limits=PROBE_LIMITS)
 
 
 async def _probe(sandbox: Sandbox, bait: _Bait) -> dict[str, object]:
-    ran = await execute_python(
-        sandbox, PROBE.read_text(), json.dumps(bait.arguments()), limits=PROBE_LIMITS
-    )
-    try:
-        report, *rest = ran.stdout.splitlines()
-        seen: dict[str, object] = json.loads(report)
-    except ValueError:
-        said = ran.stderr.decode(errors="replace")[-400:].strip()
-        raise SandboxError(f"the self-test ended ({ran.ended}) without a report: {said}") from None
-    # Whoever reaches the cap of processes is killed there, or cannot start one more.
-    seen["processes"] = (
-        PROBE_LIMITS.processes if ran.ended == "pids" else int(rest[0] if rest else 0)
-    )
+    async with open_workspace(sandbox, limits=PROBE_LIMITS) as workspace:
+        code = PROBE.read_text()
+        ran = await workspace.exec(["-c", json.dumps(bait.arguments())], code=code)
+        try:
+            seen: dict[str, object] = json.loads(ran.stdout)
+        except ValueError:
+            said = ran.stderr.decode(errors="replace")[-400:].strip()
+            raise SandboxError(
+                f"the self-test ended ({ran.ended}) without a report: {said}"
+            ) from None
+        # Apart, because whoever reaches the cap of processes may be killed there.
+        bomb = await workspace.exec(["-c", "processes"], code=code)
+    capped = bomb.ended == "pids"
+    seen["processes"] = PROBE_LIMITS.processes if capped else int(bomb.stdout.strip() or 0)
     return seen
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from codojo.errors import SandboxError
 from codojo.sandboxes.contract import CageEnded, ExecResult, Limits, OpenProcess, Sandbox
-from codojo.sandboxes.sources import source_of
+from codojo.sandboxes.sources import program
 
 GRACE_S = 2.0
 """How much longer than its attendant the host waits for a program."""
@@ -91,6 +91,7 @@ class Workspace:
         env: Mapping[str, str] = {},
         cwd: str = "",
         wall_s: float | None = None,
+        code: str | None = None,
     ) -> ExecResult:
         """Run a program to its end; whatever it leaves running is killed then.
 
@@ -99,6 +100,8 @@ class Workspace:
             env: Beside the almost empty environment of the cage.
             cwd: Relative to the workspace.
             wall_s: Instead of that of the limits.
+            code: Python text to run instead of a program, in a fresh fork of the cage's first
+                process, so that no interpreter is started; `argv` is its `sys.argv`.
         """
         wall_s = self._limits.wall_s if wall_s is None else wall_s
         question: dict[str, Any] = {
@@ -109,6 +112,8 @@ class Workspace:
             "wall_s": wall_s,
             "output_bytes": self._limits.output_bytes,
         }
+        if code is not None:
+            question["code"] = code
         output = {1: bytearray(), 2: bytearray()}
         began = time.monotonic()
         try:
@@ -178,7 +183,7 @@ async def open_workspace(
     """
     limits = limits or sandbox.limits
     cage = replace(limits, wall_s=lifetime_s)
-    async with sandbox.open(source_of("attendant"), limits=cage) as process:
+    async with sandbox.open(program("attendant"), limits=cage) as process:
         yield Workspace(process, limits)
 
 
@@ -190,8 +195,9 @@ async def execute(
     files: Mapping[str, str | bytes] = {},
     env: Mapping[str, str] = {},
     limits: Limits | None = None,
+    code: str | None = None,
 ) -> ExecResult:
-    """Run a program to its end in a fresh cage of its own.
+    """Run a program, or Python text, to its end in a fresh cage of its own; see `Workspace.exec`.
 
     Raises:
         SandboxError: If the cage could not be started. What the program does never raises.
@@ -202,15 +208,7 @@ async def execute(
     lifetime_s = limits.wall_s + GRACE_S
     async with open_workspace(sandbox, limits=limits, lifetime_s=lifetime_s) as workspace:
         await workspace.put_files(files)
-        return await workspace.exec(argv, stdin=stdin, env=env)
-
-
-async def execute_python(
-    sandbox: Sandbox, code: str, *arguments: str, limits: Limits | None = None
-) -> ExecResult:
-    """Run Python text to its end in a fresh cage, by the cage's own interpreter."""
-    argv = [PYTHON, "-I", "-S", "-B", "-c", code, *arguments]
-    return await execute(sandbox, argv, limits=limits)
+        return await workspace.exec(argv, stdin=stdin, env=env, code=code)
 
 
 def inside(path: str) -> str:

@@ -19,11 +19,13 @@ Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 RIGHT = "def add(a, b): return a + b"
 
 
-async def test_right_answer_passes_with_everything_on_record(judged: Judged) -> None:
+async def test_right_answer_passes_with_everything_on_record(
+    judged: Judged, settings: SandboxSettings
+) -> None:
     verdict = await judged(RIGHT)
     assert verdict.passed
     assert (verdict.share, verdict.tests, verdict.reason) == (1.0, "sealed", "")
-    assert (verdict.isolation, verdict.integrity) == ("bubblewrap", "isolated")
+    assert (verdict.isolation, verdict.integrity) == (settings.backend, "isolated")
     assert [outcome.id for outcome in verdict.outcomes] == ["c0", "c1", "c2"]
 
 

@@ -13,6 +13,7 @@ import pytest
 from codojo.errors import SandboxError
 from codojo.sandboxes import ExecResult, Limits, Sandbox, open_sandbox
 from codojo.sandboxes.contract import CageEnded
+from codojo.sandboxes.sources import Program
 from codojo.sandboxes.workspace import PYTHON, execute
 from codojo.settings import SandboxSettings
 
@@ -113,9 +114,25 @@ async def test_files_in_memory_are_capped(run: Run, folder: str) -> None:
 
 
 @pytest.mark.row("A7")
-async def test_many_small_files_count_as_memory(run: Run) -> None:
-    ran = await run("n = 0\nwhile True: open(f'/tmp/{n}', 'w').close(); n += 1")
-    assert ran.ended in ("memory", "timeout")
+async def test_many_small_files_are_bounded_and_gone_in_no_time(run: Run) -> None:
+    """A cage with a file system of its own caps its files; elsewhere they count as memory."""
+    before = os.statvfs("/dev/shm").f_ffree
+    ran = await run(
+        "n = 0\ntry:\n  while True: open(f'/tmp/{n}', 'w').close(); n += 1\n"
+        "except OSError as err: print(err.errno)"
+    )
+    assert ran.ended in ("memory", "timeout") or ran.stdout == b"28\n"
+    assert ran.duration_s < 5
+    assert os.statvfs("/dev/shm").f_ffree >= before - 100
+
+
+@pytest.mark.row("A7")
+async def test_deep_folders_and_long_names_end_with_the_cage(run: Run) -> None:
+    ran = await run(
+        "import os\nfor _ in range(500): os.mkdir('d' * 200); os.chdir('d' * 200)\nprint('made')"
+    )
+    assert ran.stdout == b"made\n"
+    assert ran.duration_s < 5
 
 
 @pytest.mark.row("A9")
@@ -202,7 +219,7 @@ async def test_open_process_speaks_in_frames_until_it_breaks_the_framing(sandbox
         "os.write(1, b'\\xff\\xff\\xff\\xff' + b'x' * 100)\n"
         "read()\n"
     )
-    async with sandbox.open(source) as process:
+    async with sandbox.open(Program("frames", source)) as process:
         for word in (b"one", b"two"):
             await process.send(word)
             assert await process.receive() == word[::-1]
@@ -212,7 +229,7 @@ async def test_open_process_speaks_in_frames_until_it_breaks_the_framing(sandbox
 
 
 async def test_open_process_that_ends_says_so(sandbox: Sandbox) -> None:
-    async with sandbox.open("import os; os._exit(0)") as process:
+    async with sandbox.open(Program("quitter", "import os; os._exit(0)")) as process:
         with pytest.raises(CageEnded) as ended:
             await process.receive()
         assert ended.value.ended == "exited"
