@@ -1,8 +1,8 @@
 """The judge: candidate and tests in, verdict out, with the verdict made where the candidate is not.
 
 In a cage the candidate answers one call at a time; what is expected never goes in, and answers are
-compared out here (`reading.py`). Exit codes, prints and files of the candidate decide nothing. Only
-a check written as code has to share a process with the candidate, and its verdict says so.
+compared out here (`reading.py`). A check written as code runs in a cage of its own and asks the
+candidate's cage through us (`checking.py`). Exit codes, prints and files of a candidate decide nothing.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from typing import Any
 
 from codojo.canonical import content_hash
 from codojo.errors import SandboxError
+from codojo.sandboxes.checking import CageLost, run_check
 from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
 from codojo.sandboxes.reading import (
     Answer,
@@ -23,13 +24,12 @@ from codojo.sandboxes.reading import (
     Forged,
     cage_ended,
     read_case,
-    read_check,
     split_frame,
     without_answer,
 )
 from codojo.sandboxes.sources import program
 from codojo.settings import SandboxSettings
-from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, Verdict
+from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, TestSource, Verdict
 
 GRACE_S = 2.0
 """How much longer than the runner the judge waits for one case, before it gives up the cage."""
@@ -65,7 +65,7 @@ class Judge:
         return verdict.model_copy(
             update={
                 "isolation": self._sandbox.capabilities.level,
-                "integrity": "isolated" if tests.check is None else "shared_process",
+                "integrity": "isolated",
                 "duration_s": round(time.monotonic() - started, 4),
             }
         )
@@ -116,7 +116,7 @@ class _Cage:
                 why = stops[-1] if stops else "timeout"
                 findings.append(without_answer(test.id, why, "not run: stopped before", "stopped"))
                 continue
-            finding = await self._run(number, test, tests)
+            finding = await self._run(number, test, tests.source)
             findings.append(finding)
             if finding.outcome.status in ("timeout", "resource_limit"):
                 stops.append(finding.outcome.status)
@@ -124,31 +124,35 @@ class _Cage:
                 await self.close()
         return findings
 
-    async def _run(self, number: int, test: Case | Check, tests: Tests) -> Finding:
+    async def _run(self, number: int, test: Case | Check, source: TestSource) -> Finding:
         """One test; a cage that dies for reasons of ours is replaced once per candidate."""
-        question: dict[str, Any] = {"case": number}
-        if isinstance(test, Case):
-            question["args"] = test.args
-        else:
-            question["check"] = test.model_dump(include={"source", "presets", "prelude"})
         while True:
             try:
-                answer = await self._ask(question)
-            except CageEnded as end:
+                if isinstance(test, Case):
+                    return await self._case(number, test, source)
+                limits = replace(self._limits, wall_s=min(self._limits.wall_s, self._left_s()))
+                return await run_check(
+                    self._sandbox, limits, self._candidate, self._entry_point, test, source
+                )
+            except CageLost as lost:
                 await self.close()
-                if end.ended not in ("exited", "killed"):
-                    return cage_ended(test.id, end.ended)
                 self._deaths += 1
                 if self._deaths > 1:
-                    return without_answer(test.id, "error", f"the cage died twice: {end}", "abort")
-            except Forged as err:
-                return without_answer(test.id, "error", str(err), "abort")
-            except TimeoutError:
-                return without_answer(test.id, "timeout", "no answer in time", "wall")
-            else:
-                if isinstance(test, Case):
-                    return read_case(answer, test, self._entry_point, tests.source)
-                return read_check(answer, test.id, self._nonce, tests.source)
+                    return without_answer(test.id, "error", f"the cage died twice: {lost}", "abort")
+
+    async def _case(self, number: int, case: Case, source: TestSource) -> Finding:
+        try:
+            answer = await self._ask({"case": number, "args": case.args})
+        except CageEnded as end:
+            await self.close()
+            if end.ended in ("exited", "killed"):
+                raise CageLost(str(end)) from end
+            return cage_ended(case.id, end.ended)
+        except Forged as err:
+            return without_answer(case.id, "error", str(err), "abort")
+        except TimeoutError:
+            return without_answer(case.id, "timeout", "no answer in time", "wall")
+        return read_case(answer, case, self._entry_point, source)
 
     async def _ask(self, question: dict[str, Any]) -> Answer:
         process = self._process or await self._open()

@@ -62,7 +62,7 @@ def split_frame(frame: bytes, nonce: str, number: int) -> Answer:
         Forged: If the head is not for this case of this cage.
     """
     line, _, body = frame.partition(b"\n")
-    head = _strict_json(line)
+    head = strict_json(line)
     if not isinstance(head, dict) or head.get("nonce") != nonce or head.get("case") != number:
         raise Forged(f"a frame that answers no question: {line[:80]!r}")
     signal = head.get("signal")
@@ -88,20 +88,41 @@ def read_case(answer: Answer, case: Case, entry_point: str, source: TestSource) 
     return _about(finding, case.id, answer)
 
 
-def read_check(answer: Answer, id: str, nonce: str, source: TestSource) -> Finding:
-    """Judge the run of a check in code."""
-    said = _said(answer)
-    if isinstance(said, Finding):
-        finding = said
-    elif said.get("passed") == nonce:
-        finding = _finding("passed")
-    elif "assertion" in said:
+def read_answer(said: object, id: str, source: TestSource) -> Finding | None:
+    """What ends a check at once: an answer that is none; None where the check may have it."""
+    if not isinstance(said, dict):
+        return _about(_finding("error", "the answer cannot be read", "abort"), id)
+    if "value" in said:
+        try:
+            decode(said["value"])
+        except ValueRefused as err:
+            return _about(_finding("error", f"the answer cannot be read: {err}", "abort"), id)
+        return None
+    if "loaded" in said or "raised" in said:
+        return None
+    return _about(_no_answer(said, source), id)
+
+
+def read_done(said: object, id: str, source: TestSource, calls: int) -> Finding:
+    """What a check said at its end; `calls` is how often it asked the candidate."""
+    done = said.get("done") if isinstance(said, dict) else None
+    if not isinstance(done, dict):
+        finding = _finding("error", "the end of the check cannot be read", "abort")
+    elif "unsupported" in done:
+        finding = _finding(
+            "error", f"cannot be judged by value: {done['unsupported']}", "unsupported"
+        )
+    elif "assertion" in done:
         finding = _finding("failed", "an assertion of the check failed")
-    elif "raised" in said:
-        finding = _finding("failed", _raised_text(said, source))
+    elif "raised" in done:
+        finding = _finding("failed", _raised_text(done, source))
+    elif "returned" not in done:
+        finding = _finding("error", "the end of the check cannot be read", "abort")
+    elif calls == 0:
+        finding = _finding("error", "the check never called the candidate", "no_call")
     else:
-        finding = _no_answer(said, source)
-    return _about(finding, id, answer)
+        finding = _finding("passed")
+    return _about(finding, id)
 
 
 def cage_ended(id: str, ended: Ended) -> Finding:
@@ -127,13 +148,13 @@ def _said(answer: Answer) -> dict[str, Any] | Finding:
     if answer.end != "answer":
         how = f"signal {answer.signal}" if answer.signal else "its own exit"
         return _finding("error", f"the process ended by {how} before it answered", "abort")
-    said = _strict_json(answer.body)
+    said = strict_json(answer.body)
     if not isinstance(said, dict):
         return _finding("error", "the answer cannot be read", "abort")
     return said
 
 
-def _strict_json(data: bytes) -> object:
+def strict_json(data: bytes) -> object:
     """Plain JSON or None; Python's own additions (NaN) are refused."""
     try:
         return json.loads(data, parse_constant=_refuse)
@@ -181,8 +202,6 @@ def _no_answer(said: dict[str, Any], source: TestSource) -> Finding:
         return _finding("error", f"does not compile: {said['syntax']}", "syntax")
     if "missing" in said:
         return _finding("error", "the entry point is not defined", "missing")
-    if "no_call" in said:
-        return _finding("error", "the check never called the candidate", "no_call")
     if "refused" in said:
         return _finding("resource_limit", f"the answer is {said['refused']}", "output")
     if said.get("limit") in LIMITS:

@@ -5,9 +5,9 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-SHARED = ("codojo.tasks.values", "codojo.sandboxes.frames")
+SHARED = ("codojo.tasks.values", "codojo.sandboxes.frames", "codojo.sandboxes.solution")
 """Modules that our programs have in common with us; standard library only."""
-NAMES = ("runner", "attendant")
+NAMES = ("runner", "answerer", "tester", "attendant")
 """Our programs; a warm cage has them ready."""
 
 

@@ -10,11 +10,13 @@ A scalar stands for itself. Everything else is `{"<tag>": payload}`:
     bytes   base64                     complex [real, imag]
     list, tuple, set, frozenset        [item, ...]
     dict    [[key, value], ...]        range   [start, stop, step]
+    iterator [item, ...] of a generator and its like, as far as the caps allow
     opaque  type name; truthy, equal to nothing
 """
 
 import base64
 import math
+import types
 
 MAX_DEPTH = 64
 MAX_NODES = 200_000
@@ -82,6 +84,15 @@ def decode(data: object) -> object:
         raise ValueRefused(f"not an encoded value: {err}") from None
 
 
+_ITERATORS: tuple[type, ...] = (
+    types.GeneratorType,
+    map,
+    filter,
+    zip,
+    enumerate,
+    reversed,
+    type(iter([])),
+)
 _SEQUENCES = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
 
@@ -115,6 +126,9 @@ def _encode(value: object, depth: int, meter: _Meter) -> object:
         return {
             "range": [_encode_int(part, meter) for part in (value.start, value.stop, value.step)]
         }
+    if isinstance(value, _ITERATORS):
+        items = iter(value)  # type: ignore[call-overload]  # all of them are
+        return {"iterator": [_encode(item, depth + 1, meter) for item in items]}
     return {"opaque": type(value).__name__[:80]}
 
 
@@ -151,6 +165,8 @@ def _decode(data: object, depth: int, meter: _Meter) -> object:
     if tag in _SEQUENCES and isinstance(payload, list):
         items = [_decode(item, depth + 1, meter) for item in payload]
         return _SEQUENCES[tag](items)
+    if tag == "iterator" and isinstance(payload, list):
+        return iter([_decode(item, depth + 1, meter) for item in payload])
     if tag == "dict" and isinstance(payload, list):
         if not all(isinstance(pair, list) for pair in payload):
             raise ValueRefused("a dictionary of something else than pairs")

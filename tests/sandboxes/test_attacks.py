@@ -9,7 +9,7 @@ import pytest
 from codojo.sandboxes import Judge, Sandbox
 from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
-from codojo.tasks.schema import Candidate, Tests, Verdict
+from codojo.tasks.schema import Candidate, Check, Tests, Verdict
 
 Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 
@@ -62,6 +62,31 @@ def add(a, b):
     threading.Timer(0.01, lambda: answer.__setitem__(0, a + b)).start()
     signal.signal(signal.SIGTERM, lambda *x: answer.__setitem__(0, a + b))
     return answer
+"""
+HUNTER = """
+import ctypes, gc, os, sys
+def hunt(needle):
+    seen, todo, hits = set(), [], 0
+    frame = sys._getframe()
+    while frame: todo += [frame.f_locals, frame.f_globals]; frame = frame.f_back
+    todo += gc.get_objects() + list(sys.modules.values())
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen: continue
+        seen.add(id(thing))
+        if thing is needle: continue
+        if isinstance(thing, (str, bytes)):
+            text = thing if isinstance(thing, str) else thing.decode('latin-1')
+            hits += needle in text
+        else:
+            todo += gc.get_referents(thing)
+            todo += list(getattr(thing, '__dict__', {}).values())
+    for folder, _, files in os.walk('/tmp'):
+        for name in files: hits += needle in open(os.path.join(folder, name), errors='replace').read()
+    return hits
+def add(given):
+    # Joined here, so that the program's own text holds neither.
+    return [hunt('-'.join(['marker', way])) for way in ('in', 'out')]
 """
 ATTACKS = {
     "exit at import": ("G1", "import sys; sys.exit(0)"),
@@ -118,31 +143,7 @@ async def test_expected_values_are_nowhere_in_the_cage(
     sandbox: Sandbox, settings: SandboxSettings
 ) -> None:
     """The hunter finds the marker it was given as an argument, and not the one it should return."""
-    hunter = """
-import ctypes, gc, os, sys
-def hunt(needle):
-    seen, todo, hits = set(), [], 0
-    frame = sys._getframe()
-    while frame: todo += [frame.f_locals, frame.f_globals]; frame = frame.f_back
-    todo += gc.get_objects() + list(sys.modules.values())
-    while todo:
-        thing = todo.pop()
-        if id(thing) in seen: continue
-        seen.add(id(thing))
-        if thing is needle: continue
-        if isinstance(thing, (str, bytes)):
-            text = thing if isinstance(thing, str) else thing.decode('latin-1')
-            hits += needle in text
-        else:
-            todo += gc.get_referents(thing)
-            todo += list(getattr(thing, '__dict__', {}).values())
-    for folder, _, files in os.walk('/tmp'):
-        for name in files: hits += needle in open(os.path.join(folder, name), errors='replace').read()
-    return hits
-def add(given):
-    # Joined here, so that the program's own text holds neither.
-    return [hunt('-'.join(['marker', way])) for way in ('in', 'out')]
-"""
+    hunter = HUNTER
     case = make_case("c", ("marker-in",), "marker-out")
     tests = Tests(source="visible", cases=(case, case))
     verdict = await Judge(sandbox, settings).verdict(Candidate.of(hunter), "add", tests)
@@ -192,3 +193,47 @@ def add(a, b):
     verdict = await judged(deaf, cases=1)
     assert verdict.status == "timeout"
     assert verdict.duration_s < settings.wall_s + 2
+
+
+CHECK = """def check(candidate):
+    try:
+        right = candidate(20, 22) == 42
+    except BaseException:
+        return
+    assert right
+"""
+"""A careless test: whatever it is thrown, it returns. What ends a candidate must not reach it."""
+RAISES = {"patched modules", "pickle", "deep answer", "huge header", "huge digits"}
+"""Attacks on descriptor 3, or on what calls them: in a cage without either they merely raise."""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=name, marks=pytest.mark.row(row))
+        for name, (row, code) in ATTACKS.items()
+        if name not in RAISES
+    ],
+)
+async def test_attack_does_not_pass_a_careless_check_in_code(
+    sandbox: Sandbox, settings: SandboxSettings, code: str
+) -> None:
+    tests = Tests(source="sealed", check=Check(source=CHECK))
+    verdict = await Judge(sandbox, settings).verdict(Candidate.of(code), "add", tests)
+    assert verdict.status in ("failed", "error", "resource_limit")
+
+
+@pytest.mark.row("G7")
+async def test_the_text_of_a_check_is_nowhere_in_the_candidates_cage(
+    sandbox: Sandbox, settings: SandboxSettings
+) -> None:
+    """The hunter finds the marker that it is given, and not the one in the check's own text."""
+    check = (
+        "def check(candidate):\n    # marker-out\n    assert candidate('marker-in') == 'marker-out'"
+    )
+    hunter = HUNTER.replace("return [hunt", "assert [hunt").replace(
+        "('in', 'out')]", "('in', 'out')][1] == 0; return '-'.join(['marker', 'out'])"
+    )
+    tests = Tests(source="sealed", check=Check(source=check))
+    verdict = await Judge(sandbox, settings).verdict(Candidate.of(hunter), "add", tests)
+    assert verdict.passed, verdict
