@@ -88,6 +88,8 @@ PROMISES = {
     "G2": "Ending or replacing the process is no pass",
     "G3": "Objects that claim to be equal are no pass",
     "G4": "Patching modules, builtins or tracing is no pass",
+    "G5": "A candidate's conftest, plugins and settings do not reach the test runner",
+    "G6": "Test files that a candidate changes or removes spoil its run",
     "G7": "Expected values are nowhere in the cage",
     "G9": "Nothing is carried from one case to the next",
     "G10": "Printed results are ignored",

@@ -17,6 +17,7 @@ import sys
 import time
 import types
 
+from codojo.sandboxes import forks
 from codojo.sandboxes.frames import claim_pipes, read_question, write_frame
 
 TYPE_CHECKING = False
@@ -82,7 +83,7 @@ def listed() -> list[str]:
     return sorted(found)[:MAX_LISTED]
 
 
-def run(question: dict[str, Any], stdin: bytes, target: int, alone: bool) -> dict[str, Any]:
+def run(question: dict[str, Any], stdin: bytes, target: int) -> dict[str, Any]:
     """Run a program, pass its output on as it comes, and say how it ended."""
     began = time.monotonic()
     (in_r, in_w), (out_r, out_w), (err_r, err_w) = os.pipe(), os.pipe(), os.pipe()
@@ -95,7 +96,7 @@ def run(question: dict[str, Any], stdin: bytes, target: int, alone: bool) -> dic
     flow = _Flow(question, target, in_w, stdin, {out_r: 1, err_r: 2})
     ended = flow.until_gone(handle, began + question["wall_s"])
     os.close(handle)
-    status = _end(pid, alone)
+    status, _ = forks.end(pid)
     flow.drain()
     flow.close()
     signalled = os.WIFSIGNALED(status)
@@ -244,32 +245,10 @@ def _exit_code(exit: SystemExit) -> int:
     return 1
 
 
-def _end(pid: int, alone: bool) -> int:
-    """Kill the program and everything it started; its status."""
-    for kill, whom in ((os.killpg, pid), (os.kill, pid)):
-        try:
-            kill(whom, signal.SIGKILL)
-        except OSError:
-            pass
-    if alone:
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except OSError:
-            pass
-    _, status = os.waitpid(pid, 0)
-    while alone:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
-    return status
-
-
 def answer(question: dict[str, Any], body: bytes, target: int) -> None:
     """Do what was asked, and say so."""
     if question["do"] == "exec":
-        # Asked of the kernel: killing everyone is for a cage of one's own only.
-        write_frame(target, run(question, body, target, os.getpid() == 1))
+        write_frame(target, run(question, body, target))
         return
     try:
         if question["do"] == "put":

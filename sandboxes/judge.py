@@ -2,7 +2,8 @@
 
 In a cage the candidate answers one call at a time; what is expected never goes in, and answers are
 compared out here (`reading.py`). A check written as code runs in a cage of its own and asks the
-candidate's cage through us (`checking.py`). Exit codes, prints and files of a candidate decide nothing.
+candidate's cage through us (`checking.py`). Test files of pytest and unittest have to share a process
+with the candidate, and their verdict says so (`examining.py`). Exit codes, prints and files of a candidate decide nothing.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from codojo.canonical import content_hash
 from codojo.errors import SandboxError
 from codojo.sandboxes.checking import CageLost, run_check
 from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.examining import run_files
 from codojo.sandboxes.reading import (
     Answer,
     Finding,
@@ -29,7 +31,16 @@ from codojo.sandboxes.reading import (
 )
 from codojo.sandboxes.sources import program
 from codojo.settings import SandboxSettings
-from codojo.tasks.schema import Candidate, Case, Check, Status, Tests, TestSource, Verdict
+from codojo.tasks.schema import (
+    Candidate,
+    Case,
+    Check,
+    Status,
+    TestFiles,
+    Tests,
+    TestSource,
+    Verdict,
+)
 
 GRACE_S = 2.0
 """How much longer than the runner the judge waits for one case, before it gives up the cage."""
@@ -65,7 +76,7 @@ class Judge:
         return verdict.model_copy(
             update={
                 "isolation": self._sandbox.capabilities.level,
-                "integrity": "isolated",
+                "integrity": "isolated" if tests.files is None else "shared_process",
                 "duration_s": round(time.monotonic() - started, 4),
             }
         )
@@ -84,6 +95,7 @@ def _fold(findings: Sequence[Finding], tests: Tests) -> Verdict:
         reason=decisive.reason,
         tests=tests.source,
         outcomes=tuple(finding.outcome for finding in findings),
+        attempts=tuple(sorted({finding.attempt for finding in findings if finding.attempt})),
         behaviour=content_hash(answers) if answered else None,
     )
 
@@ -122,7 +134,19 @@ class _Cage:
                 stops.append(finding.outcome.status)
             if finding.spoilt:
                 await self.close()
+        if tests.files is not None:
+            findings += await self._files(tests.files)
         return findings
+
+    async def _files(self, tests: TestFiles) -> list[Finding]:
+        while True:
+            try:
+                return await run_files(self._sandbox, self._limits, self._candidate, tests)
+            except CageLost as lost:
+                self._deaths += 1
+                if self._deaths > 1:
+                    detail = f"the cage died twice: {lost}"
+                    return [without_answer("files", "error", detail, "abort")]
 
     async def _run(self, number: int, test: Case | Check, source: TestSource) -> Finding:
         """One test; a cage that dies for reasons of ours is replaced once per candidate."""

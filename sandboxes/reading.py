@@ -6,7 +6,7 @@
 import builtins
 import json
 import reprlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import JsonValue
@@ -39,6 +39,8 @@ class Finding:
     """The candidate's answer in canonical form; None where there was none."""
     spoilt: bool = False
     """Whether the cage must not be used again."""
+    attempt: str = ""
+    """Kind of trick that this may have been: counted, and never decisive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,11 @@ def cage_ended(id: str, ended: Ended) -> Finding:
     return _about(_finding("resource_limit", f"stopped at the limit: {ended}", ended), id)
 
 
-def without_answer(id: str, status: Status, detail: str, reason: str = "") -> Finding:
-    """A case that has no answer for a reason of the judge's own."""
-    return _about(_finding(status, detail, reason), id)
+def without_answer(
+    id: str, status: Status, detail: str, reason: str = "", *, attempt: str = ""
+) -> Finding:
+    """A test that has no answer, or whose answer others have read."""
+    return _about(_finding(status, detail, reason, attempt=attempt), id)
 
 
 def _said(answer: Answer) -> dict[str, Any] | Finding:
@@ -145,7 +149,7 @@ def _said(answer: Answer) -> dict[str, Any] | Finding:
         return _finding("timeout", "used up its processor time", "cpu")
     if answer.end == "large":
         return _finding("resource_limit", "the answer is too large", "output")
-    if answer.end != "answer":
+    if answer.end != "whole":
         how = f"signal {answer.signal}" if answer.signal else "its own exit"
         return _finding("error", f"the process ended by {how} before it answered", "abort")
     said = strict_json(answer.body)
@@ -235,14 +239,20 @@ def _wanted(case: Case) -> str:
 
 
 def _finding(
-    status: Status, detail: str = "", reason: str = "", *, result: JsonValue = None
+    status: Status,
+    detail: str = "",
+    reason: str = "",
+    *,
+    result: JsonValue = None,
+    attempt: str = "",
 ) -> Finding:
     line = "".join(char if char.isprintable() else " " for char in detail)
-    return Finding(Outcome(id="", status=status, detail=line[:MAX_DETAIL]), reason, result)
+    outcome = Outcome(id="", status=status, detail=line[:MAX_DETAIL])
+    attempt = attempt or ("abort" if reason == "abort" else "")
+    return Finding(outcome, reason, result, attempt=attempt)
 
 
 def _about(finding: Finding, id: str, answer: Answer | None = None) -> Finding:
     """The finding under the id of its test."""
     outcome = finding.outcome.model_copy(update={"id": id})
-    spoilt = answer is None or answer.spoilt
-    return Finding(outcome, finding.reason, finding.result, spoilt)
+    return replace(finding, outcome=outcome, spoilt=answer is None or answer.spoilt)

@@ -1,4 +1,4 @@
-# ruff: noqa: PTH208, S108, SIM105
+# ruff: noqa: PTH208, S108
 # Every module imported here is paid for by every candidate; running its code is the point.
 """Runs inside a cage: gives each case to a fresh child process and passes on what the child answers.
 
@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import json
 import os
-import select
-import signal
 import struct
-import time
 import types
 
+from codojo.sandboxes import forks
 from codojo.sandboxes.frames import claim_pipes, read_question, write_frame
 from codojo.sandboxes.solution import call, load
 
@@ -36,11 +34,11 @@ def serve(job: dict[str, Any], source: int, target: int) -> None:
     for name in PRELOADED:
         if name in code:
             __import__(name)
-    # Asked of the kernel, too: killing everyone and leaving files is for a cage of one's own only.
+    # Asked of the kernel, too: what lies in /tmp is the cage's own business in a cage of its own only.
     alone = job["sealed"] and os.getpid() == 1
     while (asked := read_question(source)) is not None:
         case, _ = asked
-        head, answer = run_child(job, case, alone)
+        head, answer = run_child(job, case)
         head["nonce"], head["case"] = job["nonce"], case["case"]
         head["spoilt"] = alone and any(_scratch(folder) for folder in SCRATCH)
         write_frame(target, head, answer)
@@ -51,74 +49,22 @@ def _scratch(folder: str) -> bool:
     return bool(set(os.listdir(folder)) - {"work"})
 
 
-def run_child(
-    job: dict[str, Any], case: dict[str, Any], alone: bool
-) -> tuple[dict[str, Any], bytes]:
+def run_child(job: dict[str, Any], case: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """How a fresh child ended, and the bytes it answered."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         _child(job, case, writer)
     os.close(writer)
-    handle = os.pidfd_open(pid)
     try:
-        answer, end = _await_answer(reader, handle, job["wall_s"], job["max_answer"])
+        answer, why = forks.hear(reader, pid, job["wall_s"], job["max_answer"], framed=True)
     finally:
-        os.close(handle)
         os.close(reader)
-    status, spent = _end_child(pid, alone)
-    if end == "died" and spent >= job["cpu_s"] - 0.5:
-        end = "cpu"
+    status, spent = forks.end(pid)
+    if why == "ended" and spent >= job["cpu_s"] - 0.5:
+        why = "cpu"
     died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return {"end": end, "signal": died_of}, answer
-
-
-def _await_answer(reader: int, handle: int, wall_s: float, cap: int) -> tuple[bytes, str]:
-    """The child's answer, or why there is none: `died`, `timeout` or `large`."""
-    os.set_blocking(reader, False)
-    poll = select.poll()
-    poll.register(reader, select.POLLIN)
-    poll.register(handle, select.POLLIN)
-    deadline = time.monotonic() + wall_s
-    data = bytearray()
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return b"", "timeout"
-        gone = handle in dict(poll.poll(left * 1000))
-        try:
-            while chunk := os.read(reader, 65536):
-                data += chunk
-                if len(data) >= 4:
-                    size = struct.unpack(">I", data[:4])[0]
-                    if size > cap:
-                        return b"", "large"
-                    if len(data) >= size + 4:
-                        return bytes(data[4 : size + 4]), "answer"
-            return b"", "died"
-        except BlockingIOError:
-            if gone:
-                return b"", "died"
-
-
-def _end_child(pid: int, alone: bool) -> tuple[int, float]:
-    """Kill the child and what it started; its exit status and the processor time it took."""
-    try:
-        os.killpg(pid, signal.SIGKILL)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-    if alone:
-        try:
-            os.kill(-1, signal.SIGKILL)
-        except OSError:
-            pass
-    _, status, usage = os.wait4(pid, 0)
-    while alone:
-        try:
-            os.waitpid(-1, 0)
-        except ChildProcessError:
-            break
-    return status, usage.ru_utime + usage.ru_stime
+    return {"end": why, "signal": died_of}, answer
 
 
 def _child(job: dict[str, Any], case: dict[str, Any], writer: int) -> None:

@@ -5,9 +5,14 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 
-SHARED = ("codojo.tasks.values", "codojo.sandboxes.frames", "codojo.sandboxes.solution")
+SHARED = (
+    "codojo.tasks.values",
+    "codojo.sandboxes.forks",
+    "codojo.sandboxes.frames",
+    "codojo.sandboxes.solution",
+)
 """Modules that our programs have in common with us; standard library only."""
-NAMES = ("runner", "answerer", "tester", "attendant")
+NAMES = ("runner", "answerer", "tester", "examiner", "attendant")
 """Our programs; a warm cage has them ready."""
 
 
@@ -45,5 +50,7 @@ def shared_modules() -> str:
     lines += [f"sys.modules[{module!r}] = types.ModuleType({module!r})" for module in known]
     for module in SHARED:
         text = Path(str(import_module(module).__file__)).read_text(encoding="utf-8")
+        package, _, name = module.rpartition(".")
         lines.append(f"exec(compile({text!r}, {module!r}, 'exec'), vars(sys.modules[{module!r}]))")
+        lines.append(f"sys.modules[{package!r}].{name} = sys.modules[{module!r}]")
     return "\n".join(lines)

@@ -49,15 +49,27 @@ class Check(Record):
     """Code of the prompt that the test may call (helpers, imports); never the candidate's."""
 
 
+class TestFiles(Record):
+    """Test files for pytest or unittest, which import the candidate's files from beside them."""
+
+    __test__ = False  # pytest would take it for a test of ours
+
+    files: dict[str, str]
+    """Relative path to text; data files that tests read may be among them."""
+    target: str = "solution.py"
+    """Where a candidate of one file is put."""
+
+
 class Tests(Record):
-    """A set of tests of one origin: cases judged by value, or one check in code."""
+    """A set of tests of one origin: cases judged by value, one check in code, or test files."""
 
     source: TestSource
     cases: tuple[Case, ...] = ()
     check: Check | None = None
+    files: TestFiles | None = None
 
     def __len__(self) -> int:
-        return len(self.cases) + (self.check is not None)
+        return len(self.cases) + (self.check is not None) + (self.files is not None)
 
 
 class Brief(Record):
@@ -156,6 +168,10 @@ class Verdict(Record):
     integrity: Integrity = "isolated"
     behaviour: str | None = None
     """Hash of the values the candidate returned, case by case: equal for equal behaviour."""
+    attempts: tuple[str, ...] = ()
+    """What looked like a trick to be judged better: `abort` (it ended before it answered), `canary`
+    (a test of the judge's own came out wrong), `tampered` (test files changed), `planted` (files that
+    steer the test runner). Counted for the record; what decides are the outcomes."""
     duration_s: float = 0.0
 
     @property
