@@ -96,6 +96,8 @@ PROMISES = {
     "G11": "What happens after the return changes nothing",
     "G14": "Running out of time is no pass",
     "G15": "Answers in git history or caches cannot be found",
+    "G18": "An answer that passes only sometimes has not passed, and is marked flaky",
+    "G19": "What looked like tricks is counted, and above 2 % it is said",
     "H1": "What a model or task wrote is inert in pages",
     "H11": "The same in a page that is opened from disk",
     "H12": "What a model or task wrote cannot drive a terminal",

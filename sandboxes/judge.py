@@ -56,23 +56,37 @@ class Judge:
         self._settings = settings
         self._free = asyncio.Semaphore(settings.parallel)
 
-    async def verdict(self, candidate: Candidate, entry_point: str, tests: Tests) -> Verdict:
+    async def verdict(
+        self, candidate: Candidate, entry_point: str, tests: Tests, *, repeats: int = 1
+    ) -> Verdict:
         """Run every test and fold what they said into one verdict; never raises for a candidate.
 
         The status is that of the first test that did not pass, except that an abort comes before
         everything else: a candidate that ends its process did not mean to be judged.
+
+        Args:
+            repeats: How often, side by side in cages of their own, whose interpreters order sets
+                differently; a candidate that passes only sometimes has failed, reason `flaky`.
         """
         async with self._free:
-            started = time.monotonic()
-            cage = _Cage(self._sandbox, self._settings, candidate, entry_point.strip())
-            try:
-                findings = await cage.examine(tests)
-            except SandboxError as err:
-                verdict = Verdict(status="infra_error", reason=str(err)[:200], tests=tests.source)
-            else:
-                verdict = _fold(findings, tests)
-            finally:
-                await cage.close()
+            runs = [self._once(candidate, entry_point, tests) for _ in range(repeats)]
+            verdicts = await asyncio.gather(*runs)
+        worst = next((verdict for verdict in verdicts if not verdict.passed), verdicts[0])
+        if any(verdict.passed for verdict in verdicts) and not worst.passed:
+            return worst.model_copy(update={"reason": "flaky"})
+        return worst
+
+    async def _once(self, candidate: Candidate, entry_point: str, tests: Tests) -> Verdict:
+        started = time.monotonic()
+        cage = _Cage(self._sandbox, self._settings, candidate, entry_point.strip())
+        try:
+            findings = await cage.examine(tests)
+        except SandboxError as err:
+            verdict = Verdict(status="infra_error", reason=str(err)[:200], tests=tests.source)
+        else:
+            verdict = _fold(findings, tests)
+        finally:
+            await cage.close()
         return verdict.model_copy(
             update={
                 "isolation": self._sandbox.capabilities.level,

@@ -20,7 +20,7 @@ solutions with other names for the variables.
 import ast
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from codojo.errors import ContaminationError
@@ -62,8 +62,8 @@ class ContaminationGuard:
             self._protect_prompt(task, known)
             if task.reference:
                 self._protect_reference(task)
-            if task.sealed.check:
-                self._protect_test(task)
+            for source in _test_sources(task):
+                self._protect_test(task, source)
 
     @classmethod
     def of(cls, *suites: Suite) -> Self:
@@ -128,9 +128,8 @@ class ContaminationGuard:
             self._equal[" ".join(words_of(task.reference))].add(task.task_id)
             self._references.add(task.task_id, set(ngrams(tokens, LONG)))
 
-    def _protect_test(self, task: Task) -> None:
-        assert task.sealed.check is not None
-        tree = parse(task.sealed.check.source)
+    def _protect_test(self, task: Task, source: str) -> None:
+        tree = parse(source)
         for node in ast.walk(tree) if tree else ():
             if not isinstance(node, ast.Assert):
                 continue
@@ -146,6 +145,14 @@ class ContaminationGuard:
                 if tuple(words[at : at + len(whole)]) == whole:
                     found.add(task_id)
         return found
+
+
+def _test_sources(task: Task) -> Iterator[str]:
+    """The sealed tests that are code."""
+    if task.sealed.check:
+        yield task.sealed.check.source
+    if task.sealed.files:
+        yield from task.sealed.files.files.values()
 
 
 class _Shares:

@@ -9,8 +9,9 @@ from typing import Any
 
 from codojo.errors import TaskError
 from codojo.tasks.conventions import RowRefused, task_of
+from codojo.tasks.folders import tasks_in
 from codojo.tasks.programs import defined_functions, join
-from codojo.tasks.schema import Record, Suite, Task, make_suite
+from codojo.tasks.schema import Candidate, Record, Suite, Task, make_suite
 from codojo.tasks.similarity import clusters, words_of
 
 BUILT_IN = ("katas",)
@@ -21,13 +22,16 @@ class Sample(Record):
     """One answer to a task from a samples file, as HumanEval and EvalPlus write them."""
 
     task_id: str
-    text: str
-    is_whole: bool
+    text: str = ""
+    is_whole: bool = False
     """Whether the text is a program (`solution`) or continues the prompt (`completion`)."""
+    files: dict[str, str] = {}
+    """An answer of several files, by relative path; then there is no text."""
 
 
 def load_suite(name_or_path: str) -> Suite:
-    """A suite by its name, or from a JSON Lines file (also `.gz`) in a published convention.
+    """A suite by its name, from a JSON Lines file (also `.gz`) in a published convention, or from a
+    folder of tasks (`codojo.tasks.folders`).
 
     A file's suite is named for the file, without its endings. The split of a task follows from the
     suite's name and the task's family: its key `family`, or the cluster of tasks with nearly the
@@ -44,8 +48,10 @@ def load_suite(name_or_path: str) -> Suite:
     if not path.exists() and not path.suffix and len(path.parts) == 1:
         raise TaskError(
             f"no suite is called '{name_or_path}'; built in: {', '.join(BUILT_IN)}; "
-            "or give the path of a .jsonl file"
+            "or give the path of a .jsonl file or of a folder of tasks"
         )
+    if path.is_dir():
+        return make_suite(path.resolve().name, tasks_in(path, path.resolve().name))
     name = path.name.removesuffix(".gz").removesuffix(".jsonl")
     tasks: dict[str, Task] = {}
     for number, row in _rows(path):
@@ -67,25 +73,35 @@ _REMEDY = "each line must be an object with the keys of HumanEval, MBPP or EvalP
 
 
 def load_samples(path: str | Path) -> list[Sample]:
-    """The samples of a file: `task_id` with `solution` (a program) or `completion` (goes on).
+    """The samples of a file: `task_id` with `solution` (a program), `completion` (goes on), or `files`.
 
     Raises:
         TaskError: If the file or a line cannot be used; names both.
     """
-    samples = []
-    for number, row in _rows(Path(path)):
-        kind = next((key for key in ("solution", "completion") if key in row), None)
-        if "task_id" not in row or kind is None or not isinstance(row[kind], str):
-            raise TaskError(
-                f"{path}, line {number}: a sample needs 'task_id' and the text of a 'solution' or "
-                f"a 'completion', this one has {sorted(map(str, row))}"
-            )
-        samples.append(
-            Sample(task_id=str(row["task_id"]), text=row[kind], is_whole=kind == "solution")
-        )
+    samples = [_sample(row, f"{path}, line {number}") for number, row in _rows(Path(path))]
     if not samples:
         raise TaskError(f"{path} holds no samples; write one JSON object a line")
     return samples
+
+
+def _sample(row: dict[str, Any], place: str) -> Sample:
+    id, files = str(row.get("task_id", "")), row.get("files")
+    if id and isinstance(files, dict) and all(isinstance(text, str) for text in files.values()):
+        return Sample(task_id=id, files={str(name): text for name, text in files.items()})
+    kind = next((key for key in ("solution", "completion") if key in row), None)
+    if not id or kind is None or not isinstance(row[kind], str):
+        raise TaskError(
+            f"{place}: a sample needs 'task_id' and the text of a 'solution' or a 'completion', or "
+            f"'files' by their paths; this one has {sorted(map(str, row))}"
+        )
+    return Sample(task_id=id, text=row[kind], is_whole=kind == "solution")
+
+
+def candidate_of(task: Task, sample: Sample) -> Candidate:
+    """What a sample hands in for its task."""
+    if sample.files:
+        return Candidate(files=sample.files)
+    return Candidate.of(solution_text(task, sample))
 
 
 def solution_text(task: Task, sample: Sample | str) -> str:

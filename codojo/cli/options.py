@@ -13,6 +13,7 @@ from codojo.errors import SettingsError
 
 if TYPE_CHECKING:
     from codojo.graphs.run import Progress, Watch
+    from codojo.settings import SandboxSettings
 
 DojoOption = Annotated[
     Path, typer.Option("--dojo", envvar="CODOJO_DOJO", help="Folder of the dojo.")
@@ -28,6 +29,20 @@ UnsafeOption = Annotated[
         "--unsafe-no-sandbox", help="Run candidates without walls; stamped on every verdict."
     ),
 ]
+
+
+BackendOption = Annotated[
+    str | None,
+    typer.Option("--backend", help="Sandbox backend instead of the setting: warm, bubblewrap, ..."),
+]
+
+
+def sandbox_settings(dojo: Path, backend: str | None, unsafe_no_sandbox: bool) -> "SandboxSettings":
+    """The sandbox section of a dojo's settings, with what options say instead."""
+    from codojo.settings import load
+
+    changes = overrides(None, sandbox__backend=backend) | unsafe(unsafe_no_sandbox)
+    return load(dojo, changes).settings.sandbox
 
 
 def overrides(assignments: list[str] | None, **more: object) -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from codojo.cli.options import DojoOption
+from codojo.cli.options import BackendOption, DojoOption, UnsafeOption, sandbox_settings
 
 app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
 
@@ -13,8 +13,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object
 
 
 @app.command()
-def selftest(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
-    """Try every wall of the sandbox and say which ones hold; exit code 6 if one does not."""
+def selftest(
+    backend: BackendOption = None, dojo: DojoOption = Path("dojo"), as_json: JsonOption = False
+) -> None:
+    """Try every wall of the sandbox and say which ones hold; exit code 6 if one does not.
+
+    Example: `codojo sandbox selftest --backend warm`
+    """
     import asyncio
     import json
     from dataclasses import asdict
@@ -25,9 +30,8 @@ def selftest(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> No
     from codojo.errors import SandboxError
     from codojo.sandboxes.opening import open_sandbox
     from codojo.sandboxes.selftest import prove
-    from codojo.settings import load
 
-    sandbox = open_sandbox(load(dojo).settings.sandbox)
+    sandbox = open_sandbox(sandbox_settings(dojo, backend, False))
     proved = asyncio.run(prove(sandbox))
     if as_json:
         for barrier in proved.barriers:
@@ -45,22 +49,22 @@ def selftest(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> No
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def run_in_cage(
     command: Annotated[list[str], typer.Argument(help="Program and arguments, after --.")],
+    backend: BackendOption = None,
     dojo: DojoOption = Path("dojo"),
-    unsafe_no_sandbox: Annotated[
-        bool, typer.Option("--unsafe-no-sandbox", help="Run it without walls.")
-    ] = False,
+    unsafe_no_sandbox: UnsafeOption = False,
 ) -> None:
-    """Run a command in a fresh cage, with no input; ends with its exit code."""
+    """Run a command in a fresh cage, with no input; ends with its exit code.
+
+    Example: `codojo sandbox exec --backend warm -- python3 -c 'print(1)'`
+    """
     import asyncio
     import sys
 
     from codojo.sandboxes.contract import ExecResult
     from codojo.sandboxes.opening import open_sandbox
     from codojo.sandboxes.workspace import execute
-    from codojo.settings import load
 
-    chosen = {"sandbox.unsafe_no_sandbox": True} if unsafe_no_sandbox else {}
-    settings = load(dojo, chosen).settings.sandbox
+    settings = sandbox_settings(dojo, backend, unsafe_no_sandbox)
 
     async def ran() -> ExecResult:
         async with open_sandbox(settings) as sandbox:

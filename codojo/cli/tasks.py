@@ -145,4 +145,6 @@ def _print_task(task: "Task", *, reveal: bool) -> None:
         print(f"    {render(case, task.entry_point)}")
     if task.sealed.check:
         print(task.sealed.check.source.rstrip())
+    for path, text in task.sealed.files.files.items() if task.sealed.files else ():
+        print(f"# {path}\n{text.rstrip()}")
     print(f"\nReference:\n{(task.reference or 'none').rstrip()}")
