@@ -32,8 +32,9 @@ baseline that everything else is compared with ([why](decisions/0009-solo-is-the
 """,
     "team": """\
 `code` and `tests` run side by side: the tester never sees a candidate. `review` and `repair` run while the
-task has visible tests, no candidate passes them, and `team.repairs` are left. Tests that the team wrote
-itself only break ties (`codojo.graphs.policies.SELF_MADE_WEIGHT`). The critic's word decides nothing.
+task has visible tests, no candidate passes them, and `team.repairs` are left. `prune` drops those of the
+team's own tests that pass a stub, or notice no fault sown into a passing candidate; the rest only break
+ties (`codojo.graphs.policies.SELF_MADE_WEIGHT`). The critic's word decides nothing.
 """,
 }
 

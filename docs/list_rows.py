@@ -94,6 +94,7 @@ PROMISES = {
     "G9": "Nothing is carried from one case to the next",
     "G10": "Printed results are ignored",
     "G11": "What happens after the return changes nothing",
+    "G12": "A self-made test counts only if it notices a stub and a fault of a passing candidate",
     "G14": "Running out of time is no pass",
     "G15": "Answers in git history or caches cannot be found",
     "G18": "An answer that passes only sometimes has not passed, and is marked flaky",

@@ -1,6 +1,6 @@
 """Decisions of the graphs, as pure functions of what was seen."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from codojo.scoring.selection import choose
 from codojo.tasks.schema import Task, Verdict
@@ -9,17 +9,29 @@ SELF_MADE_WEIGHT = 0.1
 """Tests that the team wrote itself break ties and no more: many of them are wrong."""
 
 
-def worth(visible: Verdict | None, self_made: Verdict | None) -> float:
-    """How well a candidate does on what the team may know; the task's own examples come first."""
-    score = visible.share if visible else 0.0
-    return score + SELF_MADE_WEIGHT * (self_made.share if self_made else 0.0)
+def worth(visible: Verdict | None, self_made: float) -> float:
+    """How well a candidate does on what the team may know; the task's own examples come first.
+
+    Args:
+        self_made: Share of the useful self-made tests that it passes.
+    """
+    return (visible.share if visible else 0.0) + SELF_MADE_WEIGHT * self_made
 
 
-def pick(
-    visible: Sequence[Verdict | None], self_made: Sequence[Verdict | None] | None = None
-) -> int | None:
-    """Index of the candidate to hand in; None where there is none."""
-    others = self_made or [None] * len(visible)
+def share_of(self_made: Verdict | None, useful: Collection[str]) -> float:
+    """Share of the useful tests that passed; 0 where none is useful."""
+    if self_made is None or not useful:
+        return 0.0
+    return sum(o.status == "passed" and o.id in useful for o in self_made.outcomes) / len(useful)
+
+
+def pick(visible: Sequence[Verdict | None], self_made: Sequence[float] | None = None) -> int | None:
+    """Index of the candidate to hand in; None where there is none.
+
+    Args:
+        self_made: For each candidate the share of the useful self-made tests that it passes.
+    """
+    others = self_made or [0.0] * len(visible)
     worths = [worth(seen, made) for seen, made in zip(visible, others, strict=True)]
     return choose(worths, [seen.behaviour if seen else None for seen in visible])
 

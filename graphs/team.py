@@ -1,17 +1,19 @@
 """`team`: planner, coder, tester, critic and builder as one state machine.
 
-    recall ─▶ plan ─▶ code ────▶ execute ─▶ select ─▶ build
+    recall ─▶ plan ─▶ code ────▶ execute ─▶ prune ─▶ select ─▶ build
                  └──▶ tests ──▲    │  ▲
                                    ▼  │
                                  review ─▶ repair
 
 The tester writes cases from the brief alone, beside the coder. Candidates run on the task's own
 examples and on those cases; while no candidate passes the examples and repairs are left, the critic
-reviews the best one and the coder goes on from there. What is handed in is picked by what ran, never by
-what was said.
+reviews the best one and the coder goes on from there. Of the tester's cases only those count in the end
+that notice a stub and a fault sown into a passing candidate. What is handed in is picked by what ran,
+never by what was said.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from langgraph.graph import END, START, StateGraph
@@ -23,9 +25,11 @@ from codojo.agents.coder import Coder, Draft
 from codojo.agents.critic import Critic, describe
 from codojo.agents.planner import Planner
 from codojo.agents.tester import Tester
+from codojo.graphs.evidence import collect
 from codojo.graphs.node import node
 from codojo.graphs.parts import Parts
-from codojo.graphs.policies import needs_repair, pick
+from codojo.graphs.policies import needs_repair, pick, share_of
+from codojo.scoring.test_quality import useful_tests
 from codojo.tasks.schema import Brief, Candidate, Record, Tests, Verdict
 from codojo.trajectories.schema import Message, Proposal, StepRef
 
@@ -66,6 +70,7 @@ class TeamState(TypedDict, total=False):
     recalled: str
     plan: str
     tests: dict[str, Any]
+    useful: list[str]
     attempts: list[dict[str, Any]]
     repairs: int
     critique: str
@@ -78,8 +83,9 @@ def _attempts(state: TeamState) -> list[Attempt]:
     return [Attempt.model_validate(attempt) for attempt in state["attempts"]]
 
 
-def _best(attempts: list[Attempt]) -> int | None:
-    return pick([a.visible for a in attempts], [a.self_made for a in attempts])
+def _best(attempts: list[Attempt], useful: Sequence[str] = ()) -> int | None:
+    shares = [share_of(attempt.self_made, useful) for attempt in attempts]
+    return pick([attempt.visible for attempt in attempts], shares)
 
 
 def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
@@ -164,6 +170,18 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
         return done | {"attempts": state["attempts"] + new}
 
     @node
+    async def prune(state: TeamState) -> dict[str, Any]:
+        attempts, tests = _attempts(state), Tests.model_validate(state["tests"])
+        best = _best(attempts)
+        if best is None or not len(tests):
+            return {"useful": []}
+        seen = attempts[best].visible
+        passing = attempts[best].candidate if seen is None or seen.passed else None
+        brief = Brief.model_validate(state["brief"])
+        matrix = await collect(parts, brief, tests, passing)
+        return {"useful": list(useful_tests(matrix).tests)}
+
+    @node
     async def select(state: TeamState) -> dict[str, Any]:
         attempts = _attempts(state)
         proposals = [
@@ -171,7 +189,7 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
         ]
         return {
             "proposals": [p.model_dump(mode="json") for p in proposals],
-            "chosen": _best(attempts),
+            "chosen": _best(attempts, state["useful"]),
         }
 
     @node
@@ -185,19 +203,20 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
 
     def after_execute(state: TeamState) -> str:
         visible = [attempt.visible for attempt in _attempts(state)]
-        return "review" if visible and needs_repair(visible, state["repairs"], rounds) else "select"
+        return "review" if visible and needs_repair(visible, state["repairs"], rounds) else "prune"
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(TeamState)
-    for step in (recall, plan, code, tests, execute, review, repair, select, build):
+    for step in (recall, plan, code, tests, execute, review, repair, prune, select, build):
         graph.add_node(step.__name__, step)  # type: ignore[call-overload]  # a wrapped node keeps its name
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "plan")
     graph.add_edge("plan", "code")
     graph.add_edge("plan", "tests")
     graph.add_edge(["code", "tests"], "execute")
-    graph.add_conditional_edges("execute", after_execute, ["review", "select"])
+    graph.add_conditional_edges("execute", after_execute, ["review", "prune"])
     graph.add_edge("review", "repair")
     graph.add_edge("repair", "execute")
+    graph.add_edge("prune", "select")
     graph.add_edge("select", "build")
     graph.add_edge("build", END)
     return graph.compile(name="team")

@@ -19,9 +19,9 @@ from codojo.tasks.katas import load_katas
 from codojo.tasks.katas.build import FEWEST_SEALED, katas, make_task
 from codojo.tasks.katas.kata import kata
 from codojo.tasks.katas.proof import disagreement
+from codojo.tasks.mutants import CONSTANTS, mutants, parrots
 from codojo.tasks.schema import SPLITS, Case, Suite, Task, make_suite
 from codojo.tasks.similarity import ALIKE, clusters, likeness
-from tests.tasks.mutation import CONSTANTS, mutants, parrots
 
 SUITE = load_katas()
 WRONG = {kata.name: kata.wrong for kata, _, _ in katas()}

@@ -1,4 +1,4 @@
-"""Small faults sown into a reference solution, to see whether its sealed cases notice them."""
+"""Small faults sown into a program, to see whether its tests notice them. Pure functions."""
 
 import ast
 import copy
