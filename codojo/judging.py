@@ -1,11 +1,10 @@
 """Scoring samples of anyone: each with a verdict of its own, kept as it comes, and what they add up to."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from codojo.canonical import content_hash
 from codojo.errors import TaskError
@@ -17,8 +16,6 @@ from codojo.tasks.loaders import Sample, candidate_of
 from codojo.tasks.schema import Candidate, Record, Suite, Task, Verdict
 
 KS = (1, 2, 5, 8, 10, 20, 50, 100)
-ALERT = 20.0
-"""Attempts per 1,000 samples above which a person should look."""
 
 
 class Judged(Record):
@@ -30,18 +27,6 @@ class Judged(Record):
     key: str
     """Hash of everything the verdict depends on: task, files, backend, repeats."""
     verdict: Verdict
-
-
-class Attempts(NamedTuple):
-    """What looked like tricks among judged samples."""
-
-    kinds: dict[str, int]
-    per_thousand: float
-
-    @property
-    def is_alarming(self) -> bool:
-        """Whether they are more than accidents explain."""
-        return self.per_thousand > ALERT
 
 
 async def judge_samples(
@@ -109,13 +94,6 @@ def rates(judged: Iterable[Judged]) -> dict[str, float]:
     pairs = [(samples, passed) for samples, passed in counts.values()]
     least = min((samples for samples, _ in pairs), default=0)
     return {f"pass@{k}": round(mean_pass_at_k(pairs, k), 4) for k in KS if k <= least}
-
-
-def attempts(verdicts: Sequence[Verdict]) -> Attempts:
-    """Tricks by kind, and how many of a thousand candidates tried one."""
-    kinds = Counter(kind for verdict in verdicts for kind in verdict.attempts)
-    tried = sum(bool(verdict.attempts) for verdict in verdicts)
-    return Attempts(dict(kinds.most_common()), 1000 * tried / len(verdicts) if verdicts else 0.0)
 
 
 def _asked(known: dict[str, Task], sample: Sample, suite: str) -> tuple[Task, Candidate]:

@@ -33,6 +33,7 @@ from codojo.reports.story import (
     when,
 )
 from codojo.reports.trajectory import render_trajectory
+from codojo.scoring.attempts import count_attempts
 from codojo.trajectories.log import read_log
 from codojo.trajectories.schema import Cost, Trajectory
 
@@ -121,6 +122,9 @@ def render_improve(report: ImproveReport, trajectories: Mapping[str, Trajectory]
         shown=[(item, page_name(item.trajectory)) for item in _chosen(report, trajectories)],
         sections=_sections(report.settings),
         isolation=report.versions.get("isolation", "not recorded"),
+        tricks=count_attempts(
+            p.verdict for t in trajectories.values() for p in t.proposals if p.verdict
+        ),
     )
 
 

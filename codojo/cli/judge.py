@@ -52,14 +52,15 @@ def judge(
     import json
     from collections import Counter
 
-    from codojo.judging import attempts, rates
+    from codojo.judging import rates
+    from codojo.scoring.attempts import count_attempts
     from codojo.tasks.loaders import load_samples, load_suite
 
     loaded, answers = load_suite(suite), load_samples(samples)
     settings = sandbox_settings(dojo, backend, unsafe_no_sandbox)
     judged = asyncio.run(_judge(loaded, answers, settings, repeat, results, quiet=as_json))
     verdicts = [sample.verdict for sample in judged]
-    tricks, passing = attempts(verdicts), rates(judged)
+    tricks, passing = count_attempts(verdicts), rates(judged)
     statuses = Counter(verdict.status for verdict in verdicts)
     tasks = len({sample.task_id for sample in judged})
     if as_json:
@@ -77,8 +78,7 @@ def judge(
     for name, rate in passing.items():
         print(f"{name:>9} {rate:7.1%}")
     if tricks.kinds:
-        kinds = ", ".join(f"{kind} {count}" for kind, count in tricks.kinds.items())
-        print(f"what looked like tricks: {kinds} ({tricks.per_thousand:.1f} per 1,000 samples)")
+        print(f"what looked like tricks: {tricks}")
     if tricks.is_alarming:
         print(
             "that is more than accidents explain: look at these samples before you trust the rates"

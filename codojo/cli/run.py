@@ -180,6 +180,7 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
         )
         return
     from codojo.cli.options import inert
+    from codojo.scoring.attempts import count_attempts
 
     if len(found) == 1:
         print(inert(solved(found[0]).code) or "(no code)")
@@ -192,6 +193,9 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
     reasked = sum(t.end.reasked for t in found if t.end)
     if len(found) > 1:
         print(_rates(found))
+    tricks = count_attempts(p.verdict for t in found for p in t.proposals if p.verdict)
+    if tricks.kinds:
+        print(f"what looked like tricks: {tricks}")
     again = f", {reasked} calls asked again" if reasked else ""
     print(f"{passed} of {len(found)} passed, {tokens:,} tokens{again}; run {run}")
 

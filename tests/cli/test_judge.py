@@ -66,7 +66,7 @@ def test_rates_statuses_and_tricks_are_counted(suite: Path, samples: Path, backe
     assert (summary["pass@1"], summary["attempts"]) == (0.25, {"abort": 1})
     assert summary["attempts_per_1000"] == 250
     said = codojo("judge", "--suite", suite, "--samples", samples, "--backend", backend).stdout
-    assert "abort 1 (250.0 per 1,000 samples)" in said and "look at these samples" in said
+    assert "abort 1 (250.0 per 1,000 candidates)" in said and "look at these samples" in said
 
 
 @pytest.mark.row("G18")
