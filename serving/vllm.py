@@ -63,6 +63,9 @@ class VllmEngine:
         if on_cpu:
             # AVX2 has no bfloat16 (seven times slower), and compiling takes minutes.
             argv += ["--dtype", "float32" if s.dtype == "auto" else s.dtype, "--enforce-eager"]
+            # Choices of one prompt share its blocks, and with the CPU's default of 128 tokens a
+            # prompt of a kata fills none.
+            argv += ["--block-size", "32"]
             cores = ",".join(str(core) for core in sorted(os.sched_getaffinity(0)))
             env["VLLM_CPU_OMP_THREADS_BIND"] = cores
             env["VLLM_CPU_KVCACHE_SPACE"] = str(s.kv_cache_gb)
