@@ -1,6 +1,7 @@
-"""Write the table of `docs/reliability.md` from the tests' row markers; `--check` fails where it is stale.
+"""Write the tables of `docs/reliability.md` from the tests' row markers; `--check` fails where it is stale.
 
 A row's sentence is its one line in `PROMISES`; a marker without one, or a promise without a test, is an error.
+Rows about what codojo does not have are in `NOT_APPLICABLE`, with the reason.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = Path(__file__).with_name("reliability.md")
 BEGIN, END = "<!-- rows -->\n", "<!-- /rows -->\n"
+BEGIN_REASONS, END_REASONS = "<!-- not applicable -->\n", "<!-- /not applicable -->\n"
 ID = re.compile(r"[A-H]\d{1,2}")
 
 PROMISES = {
@@ -21,30 +23,44 @@ PROMISES = {
     "A2": "The limits hold as root and as a user without rights",
     "A3": "One process that takes too much memory is killed at the cap",
     "A4": "Memory is capped for the whole process tree",
-    "A5": "Files in /tmp and /dev/shm, which are memory, are capped",
+    "A5": "Memory that belongs to no process (files, segments, pipes, sockets) is refused or counted",
+    "A6": "Filling the workspace fills nothing else",
     "A7": "Very many small files count as memory and are bounded",
+    "A8": "A sparse file is held to the size of a file, and collected by its cap",
     "A9": "A flood of output is cut at the cap and its writer killed",
+    "A10": "Output of any bytes is kept as it was, and a terminal shows it inert",
     "A11": "An endless loop is killed at its limit",
     "A12": "Sleeping past the limit is killed by the clock",
     "A13": "Ignoring signals does not help: the whole tree gets SIGKILL",
     "A14": "Threads count as processes do",
     "A15": "A daemonised grandchild does not survive its step",
     "A16": "A grandchild that holds stdout open does not hang the step",
+    "A17": "Links in a workspace are never followed, for reading or for writing",
+    "A18": "A file swapped for a link while it is collected is read whole or refused",
+    "A19": "Pipes, sockets and devices are left out and never waited for",
     "A20": "Secrets of the host cannot be read",
     "A21": "Other processes and their environment cannot be seen",
     "A22": "The environment holds nothing of ours",
     "A23": "Only standard descriptors are open",
     "A24": "No kind of network or socket reaches out",
     "A25": "Services on loopback cannot be reached",
+    "A27": "Neither our processes nor another cage's can be traced or read",
     "A28": "Signals reach only the cage itself",
+    "A29": "Set-user-id programs and file capabilities give no right",
+    "A30": "Every system call on the list is refused, and every call newer than it",
     "A31": "No new user namespace can be made",
+    "A32": "Nothing can be typed into our terminal",
     "A33": "Interpreter, packages and configuration cannot be written",
+    "A34": "Nothing that one step or execution plants is run by the next",
+    "A35": "A collection has caps of size and number; an archive unpacked inside meets the cage's own",
     "A36": "Pickled results are never loaded",
     "A37": "Forged or oversized frames are no pass",
     "A38": "A candidate that stops clocks is timed all the same",
+    "A39": "Greedy programs get no priority, and change none of ours",
     "A40": "Without a working backend codojo refuses to run candidates",
     "A41": "A wall that is silently missing fails the self-test",
     "A42": "A cage that is killed is replaced once; a second death is an error, never a pass",
+    "A43": "Very many executions at once: every verdict right, nothing left",
     "A44": "Killing codojo with SIGKILL leaves no caged process behind",
     "C1": "After SIGKILL a resumed run ends as an uninterrupted one",
     "C2": "A logged effect is not performed again on resume",
@@ -91,12 +107,15 @@ PROMISES = {
     "G5": "A candidate's conftest, plugins and settings do not reach the test runner",
     "G6": "Test files that a candidate changes or removes spoil its run",
     "G7": "Expected values are nowhere in the cage",
+    "G8": "A table of the visible cases fails the sealed ones",
     "G9": "Nothing is carried from one case to the next",
     "G10": "Printed results are ignored",
     "G11": "What happens after the return changes nothing",
     "G12": "A self-made test counts only if it notices a stub and a fault of a passing candidate",
+    "G13": "What only the agents' own tests passed is no training row",
     "G14": "Running out of time is no pass",
     "G15": "Answers in git history or caches cannot be found",
+    "G16": "A critic that is talked round cannot make a pass",
     "G18": "An answer that passes only sometimes has not passed, and is marked flaky",
     "G19": "What looked like tricks is counted, and above 2 % it is said",
     "H1": "What a model or task wrote is inert in pages",
@@ -104,6 +123,40 @@ PROMISES = {
     "H12": "What a model or task wrote cannot drive a terminal",
     "H15": "Text with newlines or JSON in it stays one record",
 }
+
+NOT_APPLICABLE = {
+    "A26": (
+        "An allow-list proxy parses and dials the same address",
+        "There is no proxy: a cage has no network at all",
+    ),
+    "A35 (host)": (
+        "Archives are unpacked safely",
+        "The host unpacks no archive that a candidate or a user hands in; what a program unpacks in its cage is row A35",
+    ),
+    "C15": (
+        "A damaged checkpoint database is set aside and rebuilt",
+        "There is none: graphs are compiled without a checkpointer, and a rollout resumes from the log",
+    ),
+    "C16": ("Hostile checkpoint bytes revive no objects", "The same; the log holds plain JSON"),
+    "C21, C10 (Parquet)": (
+        "A killed export leaves no partial Parquet file",
+        "No Parquet is written; JSON Lines are written aside and renamed",
+    ),
+    "G17": (
+        "Deleting the failing test is no fix",
+        "What an agent hands in is a program; no test is part of it, and the judge reads none from it",
+    ),
+    "H4, H6, H10": (
+        "Log-in, other people's chats, many stream clients",
+        "There is no web face",
+    ),
+    "H18": (
+        "A worker's port is not open without a token",
+        "There are no remote workers; engines are bound to 127.0.0.1",
+    ),
+    "H19, H20": ("Lost, repeated or forged results of remote workers", "The same"),
+}
+"""Rows about what codojo does not have: the promise, and why there is nothing to test."""
 
 
 def markers() -> Iterator[tuple[str, str]]:
@@ -163,13 +216,26 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def not_applicable() -> str:
+    """The rows without a test, each with the reason."""
+    lines = ["| row | promise | why there is nothing to test |", "|---|---|---|"]
+    lines += [f"| {row} | {promise} | {why} |" for row, (promise, why) in NOT_APPLICABLE.items()]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(page: str, begin: str, end: str, content: str) -> str:
+    """The page with new content between two marks."""
+    head, _, rest = page.partition(begin)
+    return head + begin + content + end + rest.partition(end)[2]
+
+
 def main() -> int:
     """Write or check; the exit code says whether the page was as it should be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if stale")
     old = PAGE.read_text(encoding="utf-8")
-    head, _, rest = old.partition(BEGIN)
-    new = head + BEGIN + table() + END + rest.partition(END)[2]
+    new = replaced(old, BEGIN, END, table())
+    new = replaced(new, BEGIN_REASONS, END_REASONS, not_applicable())
     if not parser.parse_args().check:
         PAGE.write_text(new, encoding="utf-8")
     elif new != old:

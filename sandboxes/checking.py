@@ -12,6 +12,7 @@ from codojo.sandboxes.reading import (
     cage_ended,
     read_answer,
     read_done,
+    read_loaded,
     strict_json,
     without_answer,
 )
@@ -49,7 +50,7 @@ async def run_check(
         try:
             await _send(answerer, _line({"files": candidate.files}))
             loaded = strict_json(await _receive(answerer))
-            trouble = read_answer(loaded, check.id, source)
+            trouble = read_loaded(loaded, check.id, source)
             return trouble or await _carry(answerer, tester, job, check.id, source, limits.wall_s)
         except CageEnded as end:
             return cage_ended(check.id, end.ended)
@@ -88,12 +89,13 @@ async def _carry(
                 if not isinstance(said, dict) or "done" in said:
                     return read_done(said, id, source, calls)
                 await _send(answerer, asked)
-                answer = await _receive(answerer)
+                answer = strict_json(await _receive(answerer))
                 calls += 1
-                trouble = read_answer(strict_json(answer), id, source)
+                trouble = read_answer(answer, id, source)
                 if trouble is not None:
                     return trouble
-                await _send(tester, answer)
+                # Not the candidate's own bytes: what was read is what the check gets.
+                await _send(tester, _line(answer))
     except TimeoutError:
         return without_answer(id, "timeout", "no end in time", "wall")
 
@@ -118,5 +120,5 @@ def _lost(end: CageEnded) -> Exception:
     return CageLost(str(end)) if end.ended in ("exited", "killed") else end
 
 
-def _line(head: dict[str, Any]) -> bytes:
+def _line(head: object) -> bytes:
     return json.dumps(head).encode() + b"\n"

@@ -64,6 +64,8 @@ def process_limits(limits: Limits, *, processes: int | None) -> dict[str, int]:
         "RLIMIT_FSIZE": limits.tmp_mb << 20,
         "RLIMIT_NOFILE": 128,
         "RLIMIT_CORE": 0,
+        # Counted for the user as a whole, outside included.
+        "RLIMIT_SIGPENDING": 256,
     }
     return pairs if processes is None else {**pairs, "RLIMIT_NPROC": processes}
 

@@ -24,7 +24,18 @@ EXCEPTIONS = {
 LIMITS = {"memory", "pids", "disk", "output"}
 MAX_DETAIL = 240
 
-_short = reprlib.Repr()
+
+class _Short(reprlib.Repr):
+    """Short, and for every number: `repr` refuses an integer of more than 4,300 digits."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        """As hexadecimal where it is that long, the middle left out."""
+        if x.bit_length() <= 10_000:
+            return super().repr_int(x, level)
+        return f"{x >> x.bit_length() - 64:#x}... ({x.bit_length()} bits)"
+
+
+_short = _Short()
 _short.maxstring = _short.maxother = _short.maxlong = 60
 _short.maxlist = _short.maxtuple = _short.maxset = _short.maxdict = 8
 
@@ -90,17 +101,24 @@ def read_case(answer: Answer, case: Case, entry_point: str, source: TestSource) 
     return _about(finding, case.id, answer)
 
 
+def read_loaded(said: object, id: str, source: TestSource) -> Finding | None:
+    """What ends a check before its first call: a program that does not load."""
+    if isinstance(said, dict) and said.keys() == {"loaded"}:
+        return None
+    return _about(_no_answer(said if isinstance(said, dict) else {}, source), id)
+
+
 def read_answer(said: object, id: str, source: TestSource) -> Finding | None:
     """What ends a check at once: an answer that is none; None where the check may have it."""
     if not isinstance(said, dict):
         return _about(_finding("error", "the answer cannot be read", "abort"), id)
-    if "value" in said:
+    if said.keys() == {"value"}:
         try:
             decode(said["value"])
         except ValueRefused as err:
             return _about(_finding("error", f"the answer cannot be read: {err}", "abort"), id)
         return None
-    if "loaded" in said or "raised" in said:
+    if said.keys() == {"raised", "text"} and all(isinstance(part, str) for part in said.values()):
         return None
     return _about(_no_answer(said, source), id)
 
@@ -188,7 +206,7 @@ def _judge_value(data: object, case: Case, entry_point: str, source: TestSource)
 def _judge_raised(
     said: dict[str, Any], case: Case, entry_point: str, source: TestSource
 ) -> Finding:
-    name = str(said["raised"])
+    name = _text(said, "raised")
     raised = EXCEPTIONS.get(name)
     wanted = EXCEPTIONS.get(str(decode(case.expected))) if case.rule == "raises" else None
     result: Any = {"raised": name if raised else "?"}
@@ -200,30 +218,35 @@ def _judge_raised(
     return _finding("failed", detail, result=result)
 
 
-def _no_answer(said: dict[str, Any], source: TestSource) -> Finding:
+def _no_answer(said: dict[str, Any], source: TestSource, *, loading: bool = False) -> Finding:
     """The child's own account of why there is no answer; at best it is not believed to be a pass."""
     if "syntax" in said:
-        return _finding("error", f"does not compile: {said['syntax']}", "syntax")
+        return _finding("error", f"does not compile: {_text(said, 'syntax')}", "syntax")
     if "missing" in said:
         return _finding("error", "the entry point is not defined", "missing")
     if "refused" in said:
-        return _finding("resource_limit", f"the answer is {said['refused']}", "output")
-    if said.get("limit") in LIMITS:
-        return _finding("resource_limit", f"met the limit: {said['limit']}", str(said["limit"]))
-    if isinstance(said.get("load"), dict):
-        inner = said["load"]
-        if "raised" in inner:
-            return _finding("error", f"{_raised_text(inner, source)} while loading", "load")
-        return _no_answer(inner, source)
-    return _finding("error", f"ended by {said.get('abort', 'an unknown answer')}", "abort")
+        return _finding("resource_limit", f"the answer is {_text(said, 'refused')}", "output")
+    if (limit := _text(said, "limit")) in LIMITS:
+        return _finding("resource_limit", f"met the limit: {limit}", limit)
+    if loading and "raised" in said:
+        return _finding("error", f"{_raised_text(said, source)} while loading", "load")
+    if not loading and isinstance(said.get("load"), dict):
+        return _no_answer(said["load"], source, loading=True)
+    return _finding("error", f"ended by {_text(said, 'abort') or 'an unknown answer'}", "abort")
 
 
 def _raised_text(said: dict[str, Any], source: TestSource) -> str:
     """The exception; its message only where it cannot carry a sealed argument."""
-    name = str(said["raised"])
+    name = _text(said, "raised")
     name = name if name in EXCEPTIONS else "an exception"
-    text = f": {said.get('text')}" if source != "sealed" and said.get("text") else ""
-    return f"raised {name}{text}"
+    text = _text(said, "text") if source != "sealed" else ""
+    return f"raised {name}: {text}" if text else f"raised {name}"
+
+
+def _text(said: dict[str, Any], key: str) -> str:
+    """What was said under a key, if it is a text: a candidate writes what it likes."""
+    text = said.get(key)
+    return text if isinstance(text, str) else ""
 
 
 def _call(case: Case, entry_point: str) -> str:

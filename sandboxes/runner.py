@@ -42,6 +42,7 @@ def serve(job: dict[str, Any], source: int, target: int) -> None:
         head["nonce"], head["case"] = job["nonce"], case["case"]
         head["spoilt"] = alone and any(_scratch(folder) for folder in SCRATCH)
         write_frame(target, head, answer)
+        del head, answer  # the next child is a fork of this very frame
 
 
 def _scratch(folder: str) -> bool:

@@ -22,6 +22,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 INODE_BYTES = 1024
 """Kernel memory that one file of a tmpfs costs beside its content, rounded up."""
 TMPFS = ("tmp", "dev/shm")
+FREE_DESCRIPTORS = 16
+SOCKET_BYTES = 208 << 10
+"""What may wait in a socket, unseen; each open file of a process past the free ones counts as that."""
 
 
 @dataclass(slots=True, eq=False)
@@ -144,12 +147,12 @@ def children(pid: int) -> list[int]:
 
 
 def memory(pids: list[int], *, tmpfs: bool, cap: int) -> int | None:
-    """Bytes that a tree holds, its tmpfs included; None if that is more than `cap`.
+    """Bytes that a tree holds, tmpfs and sockets included; None if that is more than `cap`.
 
     The sum of resident sizes counts shared pages once per process, so it is asked first because it
     is cheap, and the proportional sizes only where it is over the cap.
     """
-    used = _tmpfs_bytes(pids) if tmpfs else 0
+    used = sum(_buffers(pid) for pid in pids) + (_tmpfs_bytes(pids) if tmpfs else 0)
     resident = used + sum(_resident(pid) for pid in pids)
     if resident <= cap:
         return resident
@@ -172,6 +175,14 @@ def _proportional(pid: int) -> int:
     except OSError:
         pass
     return _resident(pid)
+
+
+def _buffers(pid: int) -> int:
+    """What the sockets of a process may hold; 0 before Linux 6.2, which does not count open files."""
+    try:
+        return max(0, Path(f"/proc/{pid}/fd").stat().st_size - FREE_DESCRIPTORS) * SOCKET_BYTES
+    except OSError:
+        return 0
 
 
 def _tmpfs_bytes(pids: list[int]) -> int:

@@ -25,6 +25,9 @@ EXCEPTIONS = {
     for name, cls in vars(builtins).items()
     if isinstance(cls, type) and issubclass(cls, Exception)
 }
+for ends_a_loop in ("StopIteration", "StopAsyncIteration"):
+    # As a generator has it (PEP 479): in `all(map(candidate, ...))` it would end the test, well.
+    EXCEPTIONS[ends_a_loop] = RuntimeError
 
 
 class Unsupported(BaseException):

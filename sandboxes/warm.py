@@ -7,7 +7,7 @@ has one child at a time, and the next order only when everything of the last one
 
 What executions have in common: the read-only `/usr`; the address layout and hash seed of their
 parent; its network namespace, of which the filter of system calls leaves them Unix sockets only, and
-those end with their process. Every path a candidate could leave a mark on is new or closed.
+those end with their process; the nodes of a few devices, whose times only the host can set. Every path a candidate could leave a mark on is new or closed.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 from codojo.errors import SandboxError
 from codojo.sandboxes import selftest
-from codojo.sandboxes.bubblewrap import PYTHON_OPTIONS, Bubblewrap
+from codojo.sandboxes.bubblewrap import DEVICES, PYTHON_OPTIONS, Bubblewrap
 from codojo.sandboxes.contract import Capabilities, Limits
 from codojo.sandboxes.process import (
     GRACE_S,
@@ -164,18 +164,22 @@ class _Parent:
         return Caged(reader, writer, watched, limits)
 
     async def finish(self, caged: Caged) -> bool:
-        """End what it runs and wait until all of it is gone; whether it can take another order."""
+        """End what it runs and wait until all of it is gone; whether it can take another order.
+
+        Without its status the child may be alive: something killed its keeper, which is no end of it.
+        """
+        heard: set[str] = set()
         try:
             await end_tree(caged.watched)
             async with asyncio.timeout(GRACE_S):
-                while "ready" not in (await self._hear()).what:
-                    pass
+                while "ready" not in heard:
+                    heard |= (await self._hear()).what.keys()
         except (SandboxError, TimeoutError):
             return False
         finally:
             caged.watched.close()
             caged.writer.close()
-        return True
+        return "status" in heard
 
     async def prepare(self, walls: Bubblewrap) -> None:
         """Hand over what every child needs."""
@@ -233,6 +237,7 @@ def _order(program: Program, limits: Limits) -> dict[str, Any]:
         "name": program.name,
         "limits": process_limits(limits, processes=limits.processes + OWN_PROCESSES),
         "tmp_mb": limits.tmp_mb,
+        "devices": DEVICES,
         "inodes": (limits.tmp_mb << 20) // INODE_BYTES // 2,
     }
     if program.name not in NAMES:

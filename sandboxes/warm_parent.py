@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
-MS_NOSUID, MS_NODEV = 2, 4
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = (
     1,
     22,
@@ -89,6 +89,13 @@ def prepare(order: dict[str, Any]) -> None:
         __import__(name)
 
 
+def close_device(path: str) -> None:
+    """Leave a device of the host usable, but its times, which anyone may set who may write, alone."""
+    kept = os.statvfs(path).f_flag & (MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    flags = MS_REMOUNT | MS_BIND | MS_RDONLY | kept
+    must(libc.mount(None, path.encode(), None, flags, None), "mount")
+
+
 def execute(
     control: socket.socket,
     order: dict[str, Any],
@@ -124,6 +131,8 @@ def keep(
         options = f"size={order['tmp_mb']}m,nr_inodes={order['inodes']},mode=1777".encode()
         flags = MS_NOSUID | MS_NODEV
         must(libc.mount(b"tmpfs", place.encode(), b"tmpfs", flags, options), "mount")
+    for device in order["devices"]:
+        close_device(f"/dev/{device}")
     os.mkdir(WORK)
     child = os.fork()
     if child == 0:
@@ -144,6 +153,8 @@ def become(
     """Give up everything, then run the program. Never returns."""
     try:
         os.setsid()
+        # Else it would run on, watched by nobody, when something kills its keeper.
+        must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
         os.chdir(WORK)
         null = os.open("/dev/null", os.O_RDWR)
         for number, descriptor in enumerate((channel, channel, null)):

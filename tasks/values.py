@@ -15,6 +15,7 @@ A scalar stands for itself. Everything else is `{"<tag>": payload}`:
 """
 
 import base64
+import collections
 import math
 import types
 
@@ -23,6 +24,8 @@ MAX_NODES = 200_000
 MAX_TEXT = 4_000_000
 """Characters of text, bytes or digits that all leaves of one value may hold together."""
 
+MAX_COLLIDING = 64
+"""Items of one set or dictionary that may share a hash. A table of n that do costs n squared."""
 SAFE_INT = 2**53
 
 
@@ -164,17 +167,28 @@ def _decode(data: object, depth: int, meter: _Meter) -> object:
     ((tag, payload),) = data.items()
     if tag in _SEQUENCES and isinstance(payload, list):
         items = [_decode(item, depth + 1, meter) for item in payload]
+        if "set" in tag:
+            _spread(items)
         return _SEQUENCES[tag](items)
     if tag == "iterator" and isinstance(payload, list):
         return iter([_decode(item, depth + 1, meter) for item in payload])
     if tag == "dict" and isinstance(payload, list):
-        if not all(isinstance(pair, list) for pair in payload):
+        if not all(isinstance(pair, list) and len(pair) == 2 for pair in payload):
             raise ValueRefused("a dictionary of something else than pairs")
-        return {
-            _decode(key, depth + 1, meter): _decode(value, depth + 1, meter)
+        pairs = [
+            (_decode(key, depth + 1, meter), _decode(value, depth + 1, meter))
             for key, value in payload
-        }
+        ]
+        _spread([key for key, _ in pairs])
+        return dict(pairs)
     return _decode_leaf(tag, payload, meter)
+
+
+def _spread(keys: list[object]) -> None:
+    """Refuse keys that were made to collide, before they are put into a table."""
+    alike = collections.Counter(map(hash, keys))
+    if len(keys) > MAX_COLLIDING and max(alike.values()) > MAX_COLLIDING:
+        raise ValueRefused(f"more than {MAX_COLLIDING} items of one hash")
 
 
 def _decode_leaf(tag: object, payload: object, meter: _Meter) -> object:

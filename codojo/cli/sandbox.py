@@ -5,7 +5,13 @@ from typing import Annotated
 
 import typer
 
-from codojo.cli.options import BackendOption, DojoOption, UnsafeOption, sandbox_settings
+from codojo.cli.options import (
+    BackendOption,
+    DojoOption,
+    UnsafeOption,
+    inert,
+    sandbox_settings,
+)
 
 app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
 
@@ -55,6 +61,8 @@ def run_in_cage(
 ) -> None:
     """Run a command in a fresh cage, with no input; ends with its exit code.
 
+    Its output is passed on as it is, except that a terminal is not driven by it.
+
     Example: `codojo sandbox exec --backend warm -- python3 -c 'print(1)'`
     """
     import asyncio
@@ -73,8 +81,10 @@ def run_in_cage(
             return await execute(sandbox, argv)
 
     result = asyncio.run(ran())
-    sys.stdout.buffer.write(result.stdout)
-    sys.stderr.buffer.write(result.stderr)
+    for stream, output in ((sys.stdout, result.stdout), (sys.stderr, result.stderr)):
+        shown = inert(output.decode(errors="backslashreplace")).encode(errors="backslashreplace")
+        stream.buffer.write(shown if stream.isatty() else output)
+        stream.flush()
     if result.ended != "exited":
         print(f"codojo: the command was stopped: {result.ended}", file=sys.stderr)
         raise typer.Exit(124 if result.ended == "timeout" else 137)

@@ -126,7 +126,11 @@ def test_the_prompt_of_a_repair_holds_the_conversation_before_it() -> None:
         (GOOD.model_copy(update={"status": "failed"}), "not_passed"),
         (GOOD.model_copy(update={"status": "infra_error"}), "infra_error"),
         (GOOD.model_copy(update={"tests": "visible"}), "not_sealed"),
-        (GOOD.model_copy(update={"tests": "self_made"}), "not_sealed"),
+        pytest.param(
+            GOOD.model_copy(update={"tests": "self_made"}),
+            "not_sealed",
+            marks=pytest.mark.row("G13"),
+        ),
         (GOOD.model_copy(update={"isolation": "none"}), "not_isolated"),
         (GOOD.model_copy(update={"integrity": "shared_process"}), "not_isolated"),
     ],

@@ -75,6 +75,25 @@ def alive() -> Callable[[str], list[int]]:
     return found
 
 
+@pytest.fixture
+def runs() -> Callable[[int], bool]:
+    """Whether a process still runs 1 s after the question; one that waits to be reaped does not."""
+
+    def still(pid: int) -> bool:
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            try:
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                return False
+            if state == "Z":
+                return False
+            time.sleep(0.02)
+        return True
+
+    return still
+
+
 def _with_marker(marker: bytes) -> list[int]:
     pids = []
     for folder in Path("/proc").glob("[0-9]*"):

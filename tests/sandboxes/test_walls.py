@@ -47,14 +47,14 @@ async def test_files_of_the_host_are_not_there(run: Run, canary: Path) -> None:
 async def test_search_of_all_files_finds_no_canary(run: Run, canary: Path) -> None:
     ran = await run(
         "import os\n"
-        "skip = {'usr', 'lib', 'lib64', 'bin'}\n"
+        "skip = {'usr', 'lib', 'lib64', 'bin', 'opt'}\n"
         "for folder, below, files in os.walk('/'):\n"
         "    below[:] = [b for b in below if folder != '/' or b not in skip]\n"
         "    for name in files: print(os.path.join(folder, name))"
     )
     assert set(ran.stdout.split()) <= {
         b"/etc/ld.so.cache",
-        *(b"/dev/" + name for name in (b"null", b"zero", b"random", b"urandom")),
+        *(b"/dev/" + name for name in (b"null", b"random", b"urandom")),
     }
 
 
