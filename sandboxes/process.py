@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from codojo.errors import SandboxError
+from codojo.sandboxes import cgroups
+from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import CageEnded, Ended, Limits
 from codojo.sandboxes.sources import Program
-from codojo.sandboxes.supervisor import SUPERVISOR, Watched
+from codojo.sandboxes.supervisor import SUPERVISOR, Watched, tree
 
 START_S = 20.0
 """Seconds a cage may take to start on a crowded machine; it does so in about 0.03."""
@@ -101,6 +103,9 @@ class Caged:
     @property
     def ended(self) -> Ended:
         """How it ended, as far as we had a hand in it."""
+        group = self.watched.cgroup
+        if self.watched.ended is None and group is not None and group.is_out_of_memory:
+            return "memory"
         return self.watched.ended or "exited"
 
 
@@ -167,6 +172,9 @@ async def started(launch: Launch, limits: Limits, program: Program) -> AsyncIter
     try:
         SUPERVISOR.watch(watched)
         await _await_marker(process, caged, marker.encode())
+        # Nothing of the candidate's runs yet: the program waits for its first frame.
+        if launch.sealed:
+            watched.cgroup = await grouped(process.pid, limits, more_processes=1)
         watched.tmpfs = launch.sealed
         watched.deadline = time.monotonic() + limits.wall_s
         yield caged
@@ -174,10 +182,26 @@ async def started(launch: Launch, limits: Limits, program: Program) -> AsyncIter
         await uncancelled(_end(process, watched))
 
 
+async def grouped(pid: int, limits: Limits, *, more_processes: int) -> Cgroup | None:
+    """A control group with a process and all below it; None where the machine has none for us."""
+    group = cgroups.make(limits, more_processes=more_processes)
+    if group is None:
+        return None
+    try:
+        for member in [pid, *tree(pid).pids]:
+            await asyncio.to_thread(group.add, member)  # the kernel may take some milliseconds
+    except OSError:
+        await group.close()
+        return None
+    return group
+
+
 async def _end(process: asyncio.subprocess.Process, watched: Watched) -> None:
     await end_tree(watched)
     await _reaped(process)
     watched.close()
+    if watched.cgroup is not None:
+        await watched.cgroup.close()
 
 
 async def _reaped(process: asyncio.subprocess.Process) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from codojo.errors import SandboxError
-from codojo.sandboxes import seccomp
+from codojo.sandboxes import cgroups, seccomp
 from codojo.sandboxes.contract import Barrier, Capabilities, ExecResult, Limits, Sandbox
 from codojo.sandboxes.workspace import execute, open_workspace
 
@@ -198,7 +198,10 @@ def _bounded(name: str, seen: Mapping[str, object], cap: int, unit: str) -> Barr
 def _memory_of_tree(ran: ExecResult) -> Barrier:
     held = ran.ended == "memory"
     how = "six processes of 60 MB were killed" if held else f"six processes of 60 MB: {ran.ended}"
-    return Barrier("memory of the tree", held, f"{how}, the cap is {PROBE_LIMITS.memory_mb}")
+    group = cgroups.find()
+    by = f"a control group (v{group.version})" if group else "the supervisor, every 30 ms"
+    cap = f"the cap is {PROBE_LIMITS.memory_mb}, counted by {by}"
+    return Barrier("memory of the tree", held, f"{how}, {cap}")
 
 
 def _no_survivor(ran: ExecResult) -> Barrier:

@@ -1,8 +1,9 @@
 """Watches the process trees of cages from outside and kills the ones over a limit.
 
 One daemon thread serves all cages of a process, so that a busy event loop never means that nobody
-is watching. It samples about every 30 ms: memory of a tree can overshoot by what is written in that
-time, which `RLIMIT_AS` bounds for each process.
+is watching. It looks about every 30 ms. Where there are no control groups (`cgroups.py`) it adds up the
+tree itself: memory can then overshoot by what is written in that time, which `RLIMIT_AS` bounds for each
+process.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import Ended, Limits
 
 INTERVAL_S = 0.03
@@ -39,6 +41,8 @@ class Watched:
     """Whether the process only guards a pid namespace, whose first process is its one child."""
     tmpfs: bool = False
     """Whether `/tmp` and `/dev/shm` in there are mounted, and so count as its memory."""
+    cgroup: Cgroup | None = None
+    """Counts memory and processes where the machine lets us; else this module does."""
     pidfd: int = field(init=False)
     ended: Ended | None = None
     """Set once, by whoever decided to end it."""
@@ -106,11 +110,22 @@ class Supervisor:
         if time.monotonic() > watched.deadline:
             watched.end("timeout")
             return
+        if watched.cgroup is not None:
+            _check_group(watched, watched.cgroup)
+            return
         tasks, pids = tree(watched.pid, itself=not watched.sealed)
         if tasks >= watched.limits.processes:
             watched.end("pids")
         elif memory(pids, tmpfs=watched.tmpfs, cap=watched.limits.memory_mb << 20) is None:
             watched.end("memory")
+
+
+def _check_group(watched: Watched, group: Cgroup) -> None:
+    with contextlib.suppress(OSError):  # it is gone with the cage
+        if group.is_out_of_memory:
+            watched.end("memory")
+        elif group.is_full:
+            watched.end("pids")
 
 
 SUPERVISOR = Supervisor()

@@ -24,12 +24,14 @@ from typing import Any, NamedTuple, Self
 from codojo.errors import SandboxError
 from codojo.sandboxes import selftest
 from codojo.sandboxes.bubblewrap import DEVICES, PYTHON_OPTIONS, Bubblewrap
+from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import Capabilities, Limits
 from codojo.sandboxes.process import (
     GRACE_S,
     START_S,
     Caged,
     end_tree,
+    grouped,
     process_limits,
     uncancelled,
 )
@@ -129,6 +131,7 @@ class _Parent:
     def __init__(self, process: asyncio.subprocess.Process, control: socket.socket) -> None:
         self._process = process
         self._control = control
+        self._group: Cgroup | None = None
 
     @property
     def alive(self) -> bool:
@@ -141,6 +144,8 @@ class _Parent:
         Raises:
             SandboxError: If it did not; the parent is of no use then.
         """
+        if self._group is not None:
+            self._group.limit(limits, more_processes=OWN_PROCESSES + 1)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         try:
@@ -159,6 +164,7 @@ class _Parent:
             ours.close()
             raise
         watched.tmpfs = True
+        watched.cgroup = self._group
         SUPERVISOR.watch(watched)
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         return Caged(reader, writer, watched, limits)
@@ -191,6 +197,10 @@ class _Parent:
         }
         await self._order(order)
         await self._hear()
+        # Once, because it takes the kernel milliseconds; children are in it from their birth.
+        self._group = await grouped(
+            self._process.pid, walls.limits, more_processes=OWN_PROCESSES + 1
+        )
 
     async def _order(self, order: dict[str, Any], descriptor: int | None = None) -> None:
         data = json.dumps(order).encode()
@@ -230,6 +240,8 @@ class _Parent:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
+        if self._group is not None:
+            await self._group.close()
 
 
 def _order(program: Program, limits: Limits) -> dict[str, Any]:
