@@ -1,5 +1,6 @@
 """Known right solutions of a published suite pass: a judge that is too strict is wrong as well."""
 
+import ast
 import asyncio
 import os
 from pathlib import Path
@@ -21,22 +22,37 @@ def tasks(step: int) -> list[Task]:
     return list(load_suite(str(Path(folder) / "mbpp_sanitized.jsonl")))[::step]
 
 
-async def judge_references(sandbox: Sandbox, chosen: list[Task]) -> list[str]:
-    """The tasks whose reference does not pass, with the reason."""
+async def judge_all(
+    sandbox: Sandbox, chosen: list[Task], *, stubs: bool, passes: bool
+) -> list[str]:
+    """The tasks whose reference, or stub, is judged otherwise than it should be, with the reason."""
     judge = Judge(sandbox, SETTINGS)
 
     async def one(task: Task) -> str:
-        candidate = Candidate.of(task.reference or "")
-        verdict = await judge.verdict(candidate, task.entry_point, task.sealed)
-        return "" if verdict.passed else f"{task.task_id} {verdict.status} {verdict.reason}"
+        code = stub_of(task.reference or "") if stubs else task.reference or ""
+        verdict = await judge.verdict(Candidate.of(code), task.entry_point, task.sealed)
+        return (
+            "" if verdict.passed == passes else f"{task.task_id} {verdict.status} {verdict.reason}"
+        )
 
     return [said for said in await asyncio.gather(*map(one, chosen)) if said]
 
 
+def stub_of(program: str) -> str:
+    """Every function of a program, each returning None."""
+    names = [node.name for node in ast.parse(program).body if isinstance(node, ast.FunctionDef)]
+    return "".join(f"def {name}(*args, **kwargs): return None\n" for name in names)
+
+
 async def test_canonical_solutions_of_mbpp_pass(sandbox: Sandbox) -> None:
-    assert await judge_references(sandbox, tasks(step=8)) == []
+    assert await judge_all(sandbox, tasks(step=8), stubs=False, passes=True) == []
+
+
+async def test_stubs_do_not_pass_mbpp(sandbox: Sandbox) -> None:
+    assert await judge_all(sandbox, tasks(step=8), stubs=True, passes=False) == []
 
 
 @pytest.mark.slow
-async def test_all_canonical_solutions_of_mbpp_pass(sandbox: Sandbox) -> None:
-    assert await judge_references(sandbox, tasks(step=1)) == []
+async def test_all_canonical_solutions_of_mbpp_pass_and_no_stub_does(sandbox: Sandbox) -> None:
+    assert await judge_all(sandbox, tasks(step=1), stubs=False, passes=True) == []
+    assert await judge_all(sandbox, tasks(step=1), stubs=True, passes=False) == []
