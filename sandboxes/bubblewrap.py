@@ -14,6 +14,7 @@ Not held here: the kernel itself is shared. Memory of sockets is an estimate by 
 before 6.2 none. Whoever runs here can set the time stamps of `/dev/null` to now, which others see.
 """
 
+import asyncio
 import atexit
 import contextlib
 import grp
@@ -36,6 +37,7 @@ from typing import NamedTuple, Self
 from codojo.errors import SandboxError
 from codojo.sandboxes import seccomp, selftest
 from codojo.sandboxes.contract import Capabilities, Limits
+from codojo.sandboxes.leftovers import sweep
 from codojo.sandboxes.process import Caged, Launch, started
 from codojo.sandboxes.sources import Program
 
@@ -75,6 +77,7 @@ class Bubblewrap:
         self.tools = find_tools(self.uid)
 
     async def __aenter__(self) -> Self:
+        await asyncio.to_thread(sweep)
         self.capabilities = await selftest.require(self)
         return self
 

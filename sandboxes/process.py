@@ -65,7 +65,8 @@ def process_limits(limits: Limits, *, processes: int | None) -> dict[str, int]:
         "RLIMIT_CPU": limits.cpu_s,
         "RLIMIT_FSIZE": limits.tmp_mb << 20,
         "RLIMIT_NOFILE": 128,
-        "RLIMIT_CORE": 0,
+        # Not 0: the kernel pipes a core to a handler of the host all the same, except at 1.
+        "RLIMIT_CORE": 1,
         # Counted for the user as a whole, outside included.
         "RLIMIT_SIGPENDING": 256,
     }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import struct
 import types
 
@@ -27,6 +28,8 @@ PRELOADED = ("collections", "itertools", "functools", "math", "typing", "heapq",
 """Imported once in the runner where the program mentions them, so that no child pays for it."""
 SCRATCH = ("/tmp/work", "/tmp", "/dev/shm")
 
+RLIMITS = sorted({value for name, value in vars(resource).items() if name.startswith("RLIMIT_")})
+
 
 def serve(job: dict[str, Any], source: int, target: int) -> None:
     """Answer cases until the judge closes the pipe."""
@@ -36,13 +39,26 @@ def serve(job: dict[str, Any], source: int, target: int) -> None:
             __import__(name)
     # Asked of the kernel, too: what lies in /tmp is the cage's own business in a cage of its own only.
     alone = job["sealed"] and os.getpid() == 1
+    found = _inherited()
     while (asked := read_question(source)) is not None:
         case, _ = asked
         head, answer = run_child(job, case)
         head["nonce"], head["case"] = job["nonce"], case["case"]
-        head["spoilt"] = alone and any(_scratch(folder) for folder in SCRATCH)
+        scratch = alone and any(_scratch(folder) for folder in SCRATCH)
+        head["spoilt"] = scratch or _inherited() != found
         write_frame(target, head, answer)
         del head, answer  # the next child is a fork of this very frame
+
+
+def _inherited() -> tuple[object, ...]:
+    """What the next case inherits from this process, and a case may change: they are one user's."""
+    limits = tuple(resource.getrlimit(number) for number in RLIMITS)
+    return (
+        limits,
+        os.getpriority(os.PRIO_PROCESS, 0),
+        os.sched_getaffinity(0),
+        os.sched_getscheduler(0),
+    )
 
 
 def _scratch(folder: str) -> bool:

@@ -53,6 +53,8 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "kcmp": (312, 272),
     "pidfd_getfd": (438, 438),
     "perf_event_open": (298, 241),
+    "ioprio_set": (251, 30),
+    "sched_setattr": (314, 274),
     # Keyrings and file notifications reach from one cage into the next.
     "add_key": (248, 217),
     "request_key": (249, 218),

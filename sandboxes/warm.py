@@ -26,6 +26,7 @@ from codojo.sandboxes import selftest
 from codojo.sandboxes.bubblewrap import DEVICES, PYTHON_OPTIONS, Bubblewrap
 from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import Capabilities, Limits
+from codojo.sandboxes.leftovers import sweep
 from codojo.sandboxes.process import (
     GRACE_S,
     START_S,
@@ -62,6 +63,7 @@ class Warm:
         self._closed = False
 
     async def __aenter__(self) -> Self:
+        await asyncio.to_thread(sweep)
         try:
             self.capabilities = await selftest.require(self)
         except BaseException:

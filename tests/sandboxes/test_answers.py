@@ -265,6 +265,27 @@ def add(a, b):
     assert "answer-marker" in details[2]
 
 
+@pytest.mark.row("G9")
+async def test_nothing_is_carried_in_what_a_case_inherits(judged: Judged) -> None:
+    """The first process of a cage is the same user's: a case may set what the next would get."""
+    marker = """
+import os, resource
+def carried(): return (resource.getrlimit(resource.RLIMIT_STACK)[0], os.getpriority(0, 0), len(os.sched_getaffinity(0)))
+found = carried()
+def add(a, b):
+    if a == 0:
+        resource.prlimit(1, resource.RLIMIT_STACK, (1 << 20, 1 << 20))
+        os.setpriority(os.PRIO_PROCESS, 1, 19)
+        os.sched_setaffinity(1, {max(os.sched_getaffinity(0))})
+        return found
+    return found
+"""
+    verdict = await judged(marker, source="visible")
+    assert verdict.outcomes[0].detail.startswith("add(0, 1) gave ("), verdict
+    gave = [outcome.detail.split("gave ")[1].split(", not")[0] for outcome in verdict.outcomes]
+    assert gave == [gave[0]] * 3
+
+
 @pytest.mark.row("G8")
 async def test_a_table_of_the_visible_cases_fails_the_sealed_ones(
     sandbox: Sandbox, settings: SandboxSettings
