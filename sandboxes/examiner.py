@@ -19,7 +19,7 @@ from codojo.sandboxes.frames import claim_pipes, read_question, write_frame
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
+    from typing import Any
 
 TOOLS = "/opt/tools"
 MAX_DETAIL = 300
@@ -63,42 +63,26 @@ def _read(place: str, path: str) -> str | None:
 
 def run_child(job: dict[str, Any], question: dict[str, Any], place: str) -> tuple[str, bytes]:
     """How the child ended, and what it reported."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(question, place, writer)
-    os.close(writer)
-    try:
-        said, why = forks.hear(reader, pid, job["wall_s"], job["max_report"], framed=False)
-    finally:
-        os.close(reader)
-    forks.end(pid)
-    return why, said
 
-
-def _child(question: dict[str, Any], place: str, writer: int) -> NoReturn:
-    """Never returns: whatever happens in here ends in `_exit`."""
-    try:
-        os.setsid()
-        if writer != 3:
-            os.dup2(writer, 3)
-        os.closerange(4, 1024)
+    def child() -> None:
         os.chdir(place)
         for name in [name for name in sys.modules if name.partition(".")[0] == "codojo"]:
             del sys.modules[name]
         sys.path.insert(0, place)
         run = run_unittest if question["framework"] == "unittest" else run_pytest
-        run(question["path"], place)
-    except BaseException as err:
-        report("", "error", f"{type(err).__name__}: {err}")
-    finally:
-        os._exit(0)
+        try:
+            run(question["path"], place)
+        except BaseException as err:
+            report("", "error", f"{type(err).__name__}: {err}")
+
+    ran = forks.run(child, wall_s=job["wall_s"], cap=job["max_report"], framed=False)
+    return ran.why, ran.said
 
 
 def report(id: str, outcome: str, detail: str = "") -> None:
     """One line for one test."""
     line = {"id": id, "outcome": outcome, "detail": detail[:MAX_DETAIL]}
-    os.write(3, json.dumps(line).encode() + b"\n")
+    os.write(forks.REPORT, json.dumps(line).encode() + b"\n")
 
 
 def run_unittest(path: str, place: str) -> None:

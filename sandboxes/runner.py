@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import struct
 import types
 
 from codojo.sandboxes import forks
@@ -68,44 +67,19 @@ def _scratch(folder: str) -> bool:
 
 def run_child(job: dict[str, Any], case: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """How a fresh child ended, and the bytes it answered."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        _child(job, case, writer)
-    os.close(writer)
-    try:
-        answer, why = forks.hear(reader, pid, job["wall_s"], job["max_answer"], framed=True)
-    finally:
-        os.close(reader)
-    status, spent = forks.end(pid)
-    if why == "ended" and spent >= job["cpu_s"] - 0.5:
-        why = "cpu"
-    died_of = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-    return {"end": why, "signal": died_of}, answer
 
-
-def _child(job: dict[str, Any], case: dict[str, Any], writer: int) -> None:
-    """Never returns: whatever happens in here ends in `_exit`."""
-    try:
-        os.setsid()
-        if writer != 3:
-            os.dup2(writer, 3)
-        os.closerange(4, 1024)
+    def child() -> None:
         del job["nonce"]
         module = types.ModuleType("solution")
         answer = load(job["files"], module)
         if answer is None:
             answer = call(module, job["entry"], case["args"], {"dict": []})
-        _answer(3, json.dumps(answer).encode())
-    finally:
-        os._exit(0)
+        forks.say(json.dumps(answer).encode())
 
-
-def _answer(target: int, data: bytes) -> None:
-    """What the child says, whole, to the runner that waits for it."""
-    view = memoryview(struct.pack(">I", len(data)) + data)
-    while view:
-        view = view[os.write(target, view) :]
+    ran = forks.run(child, wall_s=job["wall_s"], cap=job["max_answer"], framed=True)
+    used_up = ran.why == "ended" and ran.cpu_s >= job["cpu_s"] - 0.5
+    died_of = os.WTERMSIG(ran.status) if os.WIFSIGNALED(ran.status) else 0
+    return {"end": "cpu" if used_up else ran.why, "signal": died_of}, ran.said
 
 
 def main() -> None:

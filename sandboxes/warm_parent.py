@@ -78,7 +78,7 @@ def serve(control: socket.socket) -> None:
         else:
             handed = array.array("i")
             handed.frombytes(ancillary[0][2])
-            execute(control, order, handed[0], programs, call_filter)
+            execute(Execution(control, order, handed[0], programs, call_filter))
         control.send(json.dumps({"ready": True}).encode())
 
 
@@ -96,60 +96,61 @@ def close_device(path: str) -> None:
     must(libc.mount(None, path.encode(), None, flags, None), "mount")
 
 
-def execute(
-    control: socket.socket,
-    order: dict[str, Any],
-    channel: int,
-    programs: dict[str, types.CodeType],
-    call_filter: bytes,
-) -> None:
+class Execution:
+    """One order, and what it takes to carry it out."""
+
+    def __init__(
+        self,
+        control: socket.socket,
+        order: dict[str, Any],
+        channel: int,
+        programs: dict[str, types.CodeType],
+        call_filter: bytes,
+    ) -> None:
+        self.control, self.order, self.channel = control, order, channel
+        self.programs, self.call_filter = programs, call_filter
+
+
+def execute(doing: Execution) -> None:
     """Run one order to its end; the keeper does it, and takes what goes wrong with it."""
     keeper = os.fork()
     if keeper == 0:
         try:
-            keep(control, order, channel, programs, call_filter)
+            keep(doing)
         except BaseException as err:
-            control.send(json.dumps({"failed": f"{type(err).__name__}: {err}"[:500]}).encode())
+            doing.control.send(
+                json.dumps({"failed": f"{type(err).__name__}: {err}"[:500]}).encode()
+            )
         finally:
             os._exit(0)
-    os.close(channel)
+    os.close(doing.channel)
     os.waitpid(keeper, 0)
 
 
-def keep(
-    control: socket.socket,
-    order: dict[str, Any],
-    channel: int,
-    programs: dict[str, types.CodeType],
-    call_filter: bytes,
-) -> None:
+def keep(doing: Execution) -> None:
     """Make the child's world, start it, and wait for its end."""
     os.setsid()
     must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
     must(libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID), "unshare")
     for place in ("/tmp", "/dev/shm"):
-        options = f"size={order['tmp_mb']}m,nr_inodes={order['inodes']},mode=1777".encode()
+        options = (
+            f"size={doing.order['tmp_mb']}m,nr_inodes={doing.order['inodes']},mode=1777".encode()
+        )
         flags = MS_NOSUID | MS_NODEV
         must(libc.mount(b"tmpfs", place.encode(), b"tmpfs", flags, options), "mount")
-    for device in order["devices"]:
+    for device in doing.order["devices"]:
         close_device(f"/dev/{device}")
     os.mkdir(WORK)
     child = os.fork()
     if child == 0:
-        become(control, order, channel, programs, call_filter)
-    os.close(channel)
-    control.send(json.dumps({"started": True}).encode())
+        become(doing)
+    os.close(doing.channel)
+    doing.control.send(json.dumps({"started": True}).encode())
     _, status = os.waitpid(child, 0)
-    control.send(json.dumps({"status": status}).encode())
+    doing.control.send(json.dumps({"status": status}).encode())
 
 
-def become(
-    control: socket.socket,
-    order: dict[str, Any],
-    channel: int,
-    programs: dict[str, types.CodeType],
-    call_filter: bytes,
-) -> NoReturn:
+def become(doing: Execution) -> NoReturn:
     """Give up everything, then run the program. Never returns."""
     try:
         os.setsid()
@@ -157,15 +158,19 @@ def become(
         must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
         os.chdir(WORK)
         null = os.open("/dev/null", os.O_RDWR)
-        for number, descriptor in enumerate((channel, channel, null)):
+        for number, descriptor in enumerate((doing.channel, doing.channel, null)):
             os.dup2(descriptor, number)
-        control.detach()
+        doing.control.detach()
         os.closerange(3, 1024)
-        for name, value in order["limits"].items():
+        for name, value in doing.order["limits"].items():
             resource.setrlimit(getattr(resource, name), (value, value))
-        give_up(call_filter)
-        text = order.get("text")
-        code = programs[order["name"]] if text is None else compile(text, order["name"], "exec")
+        give_up(doing.call_filter)
+        text = doing.order.get("text")
+        code = (
+            doing.programs[doing.order["name"]]
+            if text is None
+            else compile(text, doing.order["name"], "exec")
+        )
         sys.argv = ["<codojo>"]
         exec(code, {"__name__": "__main__"})
     except SystemExit as err:
