@@ -1,4 +1,4 @@
-"""codojo sandbox: prove the sandbox, or run a command in it."""
+"""codojo sandbox: prove the sandbox, run a command in it, or make the image of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,9 @@ import typer
 
 from codojo.cli.options import DojoOption
 
-app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prove the sandbox, run a command in it, or make its image.", no_args_is_help=True
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
@@ -75,3 +77,14 @@ def run_in_cage(
         print(f"codojo: the command was stopped: {result.ended}", file=sys.stderr)
         raise typer.Exit(124 if result.ended == "timeout" else 137)
     raise typer.Exit(result.returncode if result.returncode >= 0 else 128 - result.returncode)
+
+
+@app.command("build-image")
+def build_image() -> None:
+    """Make the image 'codojo-sandbox' of the backend docker from this machine's Python; print its id."""
+    from codojo.sandboxes import docker_image
+    from codojo.sandboxes.docker_client import asking, connect
+
+    client = connect()
+    with asking("take the image"):
+        print(docker_image.build_image(client))

@@ -19,14 +19,16 @@ Judged = Callable[..., Coroutine[Any, Any, Verdict]]
 RIGHT = "def add(a, b): return a + b"
 
 
-async def test_right_answer_passes_with_everything_on_record(judged: Judged) -> None:
+@pytest.mark.backends
+async def test_right_answer_passes_with_everything_on_record(judged: Judged, backend: str) -> None:
     verdict = await judged(RIGHT)
     assert verdict.passed
     assert (verdict.share, verdict.tests, verdict.reason) == (1.0, "sealed", "")
-    assert (verdict.isolation, verdict.integrity) == ("bubblewrap", "isolated")
+    assert (verdict.isolation, verdict.integrity) == (backend, "isolated")
     assert [outcome.id for outcome in verdict.outcomes] == ["c0", "c1", "c2"]
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [
@@ -65,6 +67,7 @@ async def test_detail_of_open_tests_says_what_was_wrong(judged: Judged, source: 
     assert verdict.outcomes[0].detail == "add(0, 1) raised TypeError: bad [31m, not 1"
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize(
     "body",
     ["return 4", "raise ValueError(a, b)", "return {'a': a, 'b': b}", "assert False, (a, b)"],
@@ -131,6 +134,7 @@ async def test_two_timeouts_stop_the_rest(judged: Judged, settings: SandboxSetti
     assert verdict.duration_s < 2 * settings.wall_s + 3
 
 
+@pytest.mark.backends
 async def test_total_time_ends_the_rest(sandbox: Sandbox) -> None:
     settings = SandboxSettings(wall_s=5, total_s=1)
     cases = tuple(make_case(f"c{n}", (n, 1), n + 1) for n in range(5))
@@ -141,6 +145,7 @@ async def test_total_time_ends_the_rest(sandbox: Sandbox) -> None:
     assert 0 < verdict.share < 1
 
 
+@pytest.mark.backends
 async def test_several_files_may_import_each_other(
     sandbox: Sandbox, settings: SandboxSettings
 ) -> None:
@@ -186,6 +191,7 @@ async def test_cage_that_dies_under_us_is_retried_once(
     assert verdict.status == status
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize(
     ("code", "status", "reason"),
     [

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 Alive = Callable[[str], list[int]]
 
 
+@pytest.mark.backends
 async def test_cancelling_leaves_no_process(sandbox: Sandbox, alive: Alive) -> None:
     marker = f"cancelled-{os.getpid()}-{time.monotonic_ns()}"
     code = "import os, time; os.fork(); os.fork(); time.sleep(60)"
@@ -33,6 +34,7 @@ async def test_cancelling_leaves_no_process(sandbox: Sandbox, alive: Alive) -> N
         assert alive(marker) == []
 
 
+@pytest.mark.backends
 async def test_leaving_an_open_process_kills_it(sandbox: Sandbox, alive: Alive) -> None:
     marker = f"left-{os.getpid()}-{time.monotonic_ns()}"
     with pytest.raises(KeyError):
@@ -88,6 +90,7 @@ def test_the_same_holds_for_a_user_without_rights() -> None:
         ran = subprocess.run(
             [
                 *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", core),
+                *("-m", "not docker"),
                 *("-o", "asyncio_default_fixture_loop_scope=function"),
                 *("--basetemp", str(home / "pytest"), "tests/sandboxes"),
             ],
