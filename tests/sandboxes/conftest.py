@@ -104,7 +104,11 @@ def started_dockerd() -> Iterator[str]:
         said = (place / "log").read_text(errors="replace")[-400:]
         pytest.skip(f"dockerd does not start here: {said}")
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        # It leaves mounts of its folder behind.
+        mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+        for mount in reversed([mount for mount in mounts if mount.startswith(f"{place}/")]):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+        shutil.rmtree(place)
 
 
 def answers(engine: "subprocess.Popen[bytes]", address: str) -> bool:
