@@ -19,10 +19,13 @@ import os
 import secrets
 import socket
 import struct
+import tempfile
 import time
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -34,6 +37,7 @@ from codojo.sandboxes.docker_client import (
     asking,
     connect,
     failures,
+    is_podman,
     owner,
     pinned,
     remove,
@@ -84,7 +88,11 @@ class Docker:
         self.limits = limits
         self._client = connect()
         self._owner = owner()
-        self._watch = Watch(self._client, self._owner)
+        podman = is_podman(self._client)
+        self._watch = Watch(self._client, self._owner, events=not podman)
+        # Podman takes the name of a file, on its machine, where Docker takes the content.
+        profile = seccomp.container_profile()
+        self._filter = self._as_file(profile) if podman else profile
         self.capabilities = Capabilities("docker", image=pinned(self._client, image))
 
     async def __aenter__(self) -> Self:
@@ -133,6 +141,14 @@ class Docker:
         finally:
             await _to_its_end(asyncio.to_thread(self._remove, started.id))
 
+    def _as_file(self, content: str) -> str:
+        """The name of a file that lasts as long as this object."""
+        number, name = tempfile.mkstemp(prefix="codojo-seccomp-")
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            file.write(content)
+        weakref.finalize(self, Path(name).unlink, missing_ok=True)
+        return name
+
     def container(self, limits: Limits, arguments: Sequence[str]) -> dict[str, Any]:
         """What the engine is asked for; the self-test proves what it promises."""
         python = ["python3", "-I", "-S", "-B", "-c"]
@@ -159,13 +175,16 @@ class Docker:
         """The part of it that keeps things in."""
         memory, tmpfs = limits.memory_mb << 20, limits.tmp_mb << 20
         caps = {"core": 0, "fsize": tmpfs, "msgqueue": 0, "nofile": 128}
+        # Of all containers together, which are one user to the kernel: each is held by PidsLimit. It is
+        # named since Podman would ask for a million, which not every root may raise it to.
+        caps["nproc"] = 4096
         return {
             "NetworkMode": "none",
             "IpcMode": "private",
             "CgroupnsMode": "private",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges", f"seccomp={seccomp.container_profile()}"],
+            "SecurityOpt": ["no-new-privileges", f"seccomp={self._filter}"],
             "MaskedPaths": list(MASKED),
             "PidsLimit": max(limits.processes, MIN_PIDS),
             "Memory": memory,

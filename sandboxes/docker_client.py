@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ from codojo.errors import SandboxError
 OWNER = "codojo.owner"
 """Label of every container of ours; its value names the process that it belongs to."""
 TIMEOUT_S = 60.0
+REMOVALS = 5
 
 
 def connect() -> Any:
@@ -79,6 +81,13 @@ def explained(error: Exception) -> str:
     return " ".join(str(said).split())[:300]
 
 
+def is_podman(client: Any) -> bool:
+    """Whether the engine is Podman, which speaks Docker's API with differences of its own."""
+    with asking("say what it is"):
+        parts = client.version().get("Components") or []
+    return any("podman" in str(part.get("Name", "")).lower() for part in parts)
+
+
 def pinned(client: Any, image: str) -> str:
     """The content id of an image, so that a tag that moves later changes nothing.
 
@@ -111,10 +120,21 @@ def remove(client: Any, container: str) -> None:
     Raises:
         SandboxError: If the engine cannot, or does not answer.
     """
-    from docker.errors import NotFound
+    from docker.errors import APIError, NotFound
 
-    with asking(f"remove the container {container[:12]}"), contextlib.suppress(NotFound):
-        client.remove_container(container, force=True, v=True)
+    with asking(f"remove the container {container[:12]}"):
+        for left in reversed(range(REMOVALS)):
+            try:
+                client.remove_container(container, force=True, v=True)
+            except NotFound:
+                return
+            except APIError:
+                # It is just ending by itself, or somebody else is at it.
+                if not left:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
 
 def sweep(client: Any) -> int:

@@ -55,9 +55,11 @@ def build_image(client: Any) -> str:
     content = archive()
     tag = hashlib.sha256(content).hexdigest()[:16]
     if not client.images(f"{NAME}:{tag}"):
-        client.import_image_from_data(content, repository=NAME, tag=tag)
-    client.tag(f"{NAME}:{tag}", NAME, "latest", force=True)
-    return str(client.inspect_image(f"{NAME}:{tag}")["Id"])
+        # In one word, since Podman does not look at the tag otherwise.
+        client.import_image_from_data(content, repository=f"{NAME}:{tag}")
+    id = str(client.inspect_image(f"{NAME}:{tag}")["Id"])
+    client.tag(id, NAME, "latest", force=True)
+    return id
 
 
 def archive() -> bytes:
