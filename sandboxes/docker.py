@@ -90,9 +90,12 @@ class Docker:
         self._owner = owner()
         podman = is_podman(self._client)
         self._watch = Watch(self._client, self._owner, events=not podman)
-        # Podman takes the name of a file, on its machine, where Docker takes the content.
         profile = seccomp.container_profile()
-        self._filter = self._as_file(profile) if podman else profile
+        self._options = ["no-new-privileges", f"seccomp={profile}"]
+        if podman:
+            # It takes the name of a file, on its machine, and hides paths by an option of its own.
+            file = self._as_file(profile)
+            self._options = ["no-new-privileges", f"seccomp={file}", f"mask={':'.join(MASKED)}"]
         self.capabilities = Capabilities("docker", image=pinned(self._client, image))
 
     async def __aenter__(self) -> Self:
@@ -184,7 +187,7 @@ class Docker:
             "CgroupnsMode": "private",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
-            "SecurityOpt": ["no-new-privileges", f"seccomp={self._filter}"],
+            "SecurityOpt": self._options,
             "MaskedPaths": list(MASKED),
             "PidsLimit": max(limits.processes, MIN_PIDS),
             "Memory": memory,
