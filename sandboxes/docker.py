@@ -57,7 +57,7 @@ GONE_S = 2
 """How long an engine may take to notice that a container has ended."""
 COMPLAINT_BYTES = 2000
 MASKED = (
-    *("/sys", "/dev/mqueue", "/dev/pts"),
+    *("/sys", "/dev/mqueue", "/dev/pts", "/etc/hosts", "/etc/resolv.conf"),
     *(f"/proc/{name}" for name in ("acpi", "asound", "bus", "driver", "fs", "irq", "scsi", "sysvipc")),
     *(f"/proc/{name}" for name in ("buddyinfo", "cmdline", "config.gz", "diskstats", "interrupts")),
     *(f"/proc/{name}" for name in ("iomem", "ioports", "kallsyms", "kcore", "keys", "key-users")),

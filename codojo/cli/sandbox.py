@@ -35,7 +35,8 @@ def selftest(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> No
         for barrier in proved.barriers:
             print(json.dumps({"level": proved.level, **asdict(barrier)}))
     else:
-        table = Table("barrier", "", "how", title=f"sandbox '{proved.level}'")
+        title = f"sandbox '{proved.level}' {proved.image}".strip()
+        table = Table("barrier", "", "how", title=title)
         for barrier in proved.barriers:
             mark = "[green]proved[/]" if barrier.proved else "[red]NOT PROVED[/]"
             table.add_row(barrier.name, mark, barrier.how)

@@ -88,11 +88,12 @@ async def test_proc_shows_its_own_processes_and_holds_no_secret_of_ours(
         "print(sorted(os.environ))\n"
         "print(all(int(n) < 20 for n in os.listdir('/proc') if n.isdigit()))\n"
         "texts = {}\n"
-        "for path in glob.glob('/proc/*') + glob.glob('/proc/[0-9]*/*') + glob.glob('/proc/sys/*/*'):\n"
+        "for path in glob.glob('/etc/*') + glob.glob('/proc/*') + glob.glob('/proc/[0-9]*/*') + glob.glob('/proc/sys/*/*'):\n"
         "    try: texts[path] = open(path, 'rb').read(100_000)\n"
         "    except OSError: pass\n"
         "print([path for path, text in texts.items() if b'-'.join([b'planted', b'secret']) in text])\n"
-        "print([path for path in ('/proc/cmdline', '/proc/version', '/proc/kallsyms') if texts[path]])\n"
+        "hidden = '/proc/cmdline /proc/version /proc/kallsyms /etc/hosts /etc/resolv.conf'.split()\n"
+        "print([path for path in hidden if texts[path]])\n"
         "print(texts['/proc/1/environ'] == b'PATH=' + os.environ['PATH'].encode() + b'\\0')\n"
         "print(texts['/proc/sys/kernel/hostname'])"
     )
@@ -295,21 +296,18 @@ async def test_image_without_python_cannot_start_and_says_why(client: Any) -> No
     assert client.containers(all=True, filters={"label": f"{OWNER}={owner()}"}) == []
 
 
-async def test_many_at_once_leave_nothing(
-    sandbox: Sandbox, settings: SandboxSettings, client: Any
-) -> None:
-    judge = Judge(sandbox, settings.model_copy(update={"parallel": 6}))
+async def test_many_at_once_leave_nothing(settings: SandboxSettings, client: Any) -> None:
     tests = Tests(source="sealed", cases=(make_case("a", (1, 2), 3),))
     right = Candidate.of("def add(a, b): return a + b")
-
-    async def judge_all() -> int:
-        verdicts = await asyncio.gather(*(judge.verdict(right, "add", tests) for _ in range(8)))
-        assert all(verdict.passed for verdict in verdicts)
-        assert client.containers(all=True, filters={"label": f"{OWNER}={owner()}"}) == []
-        return open_sockets()
-
-    # Idle connections to the engine stay; what a container had does not.
-    assert await judge_all() >= await judge_all() - 2
+    assert ours(client) == []
+    before = open_sockets()
+    async with Docker(Limits.of(settings), NAME) as sandbox:
+        judge = Judge(sandbox, settings.model_copy(update={"parallel": 6}))
+        verdicts = await asyncio.gather(*(judge.verdict(right, "add", tests) for _ in range(12)))
+    assert all(verdict.passed for verdict in verdicts)
+    assert client.containers(all=True, filters={"label": f"{OWNER}={owner()}"}) == []
+    # The watch may be asking its last question.
+    assert open_sockets() <= before + 1
 
 
 def open_sockets() -> int:

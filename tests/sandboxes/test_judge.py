@@ -67,7 +67,6 @@ async def test_detail_of_open_tests_says_what_was_wrong(judged: Judged, source: 
     assert verdict.outcomes[0].detail == "add(0, 1) raised TypeError: bad [31m, not 1"
 
 
-@pytest.mark.backends
 @pytest.mark.parametrize(
     "body",
     ["return 4", "raise ValueError(a, b)", "return {'a': a, 'b': b}", "assert False, (a, b)"],
