@@ -31,7 +31,8 @@ demo: env serve model  ## one full round on real parts, ending with a report (ab
 	@echo "  $(BIN)/codojo export trl-sft train.jsonl --dojo $(DEMO)"
 
 test: env dev serve model  ## the whole test suite, offline once the environments exist
-	$(PYTEST) -n 2 -m "not slow and not engine"
+	$(PYTEST) -n 2 -m "not slow and not engine and not docker"
+	$(PYTEST) -m "docker and not slow"
 	$(PYTEST) -m "engine and not slow"
 
 soak: env dev serve model  ## the long sweeps, whole

@@ -62,9 +62,12 @@ class EngineSettings(Section):
 class SandboxSettings(Section):
     """Limits of the cage that candidates run in; for the whole process tree where nothing else is said."""
 
-    backend: Literal["bubblewrap", "warm", "none"] = "bubblewrap"
-    """`warm`: the same walls, forked instead of started, at a tenth of the time.
-    `none` runs candidates without walls and is refused without `unsafe_no_sandbox`."""
+    backend: str = "bubblewrap"
+    """`bubblewrap`; `warm`: the same walls, forked instead of started, at a tenth of the time;
+    `docker`; or one that an installed package adds. `none` runs candidates without walls and is
+    refused without `unsafe_no_sandbox`."""
+    image: str = "codojo-sandbox"
+    """Image of the backend `docker`: a name or an id that its engine has."""
     unsafe_no_sandbox: bool = False
     wall_s: float = Field(10, gt=0, le=600)
     """Seconds that one case, or one check, may take by the clock."""

@@ -180,11 +180,13 @@ class _Flow:
         self.passed[number] += len(data)
         if data[:room]:
             write_frame(self.target, {"stream": self.streams[number]}, data[:room])
-        if len(data) > room:
-            self.truncated, self.ended = True, "output"
-        if not data or self.truncated:
+        if not data:
             self._forget(number)
             self.streams.pop(number)
+        if len(data) > room:
+            # Its pipe stays open until it is dead: a broken one would give it something to say.
+            self.truncated, self.ended = True, "output"
+            return False
         return bool(data)
 
     def _forget(self, number: int) -> None:

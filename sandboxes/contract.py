@@ -7,7 +7,7 @@ verdict; `judge.py` makes verdicts, from values only.
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from codojo.sandboxes.sources import Program
 from codojo.settings import SandboxSettings
@@ -76,13 +76,25 @@ class Capabilities:
     """The isolation that a sandbox proved at its start."""
 
     level: str
-    """Stamped on every verdict: `bubblewrap`, `none`."""
+    """Stamped on every verdict: `bubblewrap`, `docker`, `none`."""
     barriers: tuple[Barrier, ...] = ()
+    image: str = ""
+    """Content hash of what the cage's files come from; empty where that is `/usr` of the host."""
 
     @property
     def failed(self) -> tuple[Barrier, ...]:
         """The barriers that did not hold."""
         return tuple(barrier for barrier in self.barriers if not barrier.proved)
+
+
+@dataclass(frozen=True, slots=True)
+class Fittings:
+    """What the cages of a backend hold by its nature, so that finding it there is no leak."""
+
+    environment: frozenset[str] = frozenset()
+    """Names of variables."""
+    paths: frozenset[str] = frozenset()
+    """Files and folders that are the cage's own, though the host has some of the same name."""
 
 
 class CageEnded(Exception):
@@ -154,4 +166,14 @@ class Sandbox(Protocol):
         Raises:
             SandboxError: On entry, if the cage could not be started.
         """
+        ...
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A sandbox whose cages hold more than a process needs; others say nothing and may hold nothing."""
+
+    @property
+    def fittings(self) -> Fittings:
+        """What the self-test must not take for the host's, after looking that it is not."""
         ...

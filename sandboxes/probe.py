@@ -1,4 +1,4 @@
-# ruff: noqa: PTH108, PTH110, PTH123, PTH208, S108, T201
+# ruff: noqa: PTH108, PTH110, PTH116, PTH123, PTH208, S108, T201
 # Its own program, inside a cage: standard output is its report, and pathlib costs a start.
 """Runs inside a cage and tries to get out; prints, as JSON, what it got hold of.
 
@@ -105,6 +105,21 @@ def disk(folder: str) -> int:
     return -(-total // MB)
 
 
+def look(path: str, own: dict[str, list[int]]) -> None:
+    """Raise unless it is there, and is the host's or cannot be told from it."""
+    seen = os.stat(path)
+    if path in own and own[path] != [seen.st_dev, seen.st_ino]:
+        raise FileNotFoundError(path)
+
+
+def list_processes(own: dict[str, list[int]]) -> None:
+    """Raise unless others than the cage's first process and this one can be seen."""
+    names = os.listdir("/proc")
+    strangers = {name for name in names if name.isdigit()} - {"1", str(os.getpid())}
+    if "/proc" in own and not strangers:
+        raise FileNotFoundError("/proc")
+
+
 def descriptors() -> list[int]:
     found = []
     for number in range(1024):
@@ -128,11 +143,12 @@ def main(bait: dict[str, Any]) -> None:
         }
     )
     reads = [bait["canary"], "/etc/passwd", "/etc/hostname", "/root", "/home", "/var", "/sys"]
-    seen["host files"] = tried({path: partial(os.stat, path) for path in reads})
+    own = bait["own"]
+    seen["host files"] = tried({path: partial(look, path, own) for path in reads})
     seen["host processes"] = tried(
         {
             "signal to codojo": lambda: os.kill(bait["pid"], 0),
-            "/proc": lambda: os.listdir("/proc"),
+            "/proc": lambda: list_processes(own),
         }
     )
     places = ["/x", "/usr/x", "/usr/lib/x", "/etc/x", "/dev/x", "/bin/x", "/opt/x", "/var/x"]

@@ -8,11 +8,12 @@ Most calls fail with EPERM. `clone3` fails with ENOSYS, because a filter cannot 
 library then uses `clone`, whose flags are looked at. Calls of another architecture end the process.
 """
 
+import json
 import platform
 import struct
 from collections.abc import Iterator, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from codojo.errors import SandboxError
 
@@ -163,6 +164,37 @@ def program(machine: str = "") -> bytes:
         _Instruction(RETURN, ALLOW),
     ]
     return b"".join(instruction.packed() for instruction in filtered)
+
+
+@cache
+def container_profile() -> str:
+    """The same filter as Docker and Podman take it: JSON, by names, for the engine's own machine.
+
+    libseccomp ends whoever calls by another architecture, x32 included. Arguments are compared as 64
+    bits there, of which the kernel reads 32 here, so every comparison masks or bounds the rest.
+    """
+    bits = [1 << bit for bit in range(32) if NAMESPACE_FLAGS >> bit & 1]
+    families = [family for family in range(max(FAMILIES)) if family not in FAMILIES]
+    rules = [_rule(list(REFUSED), EPERM), _rule(["clone3"], ENOSYS)]
+    rules += [_rule(["clone"], EPERM, _where(0, bit, bit)) for bit in bits]
+    rules += [_rule(["ioctl"], EPERM, _where(1, 0xFFFFFFFF, what)) for what in TERMINAL_INPUT]
+    both = MAP_SHARED | MAP_ANONYMOUS
+    rules += [_rule(["mmap"], EPERM, _where(3, both, both))]
+    rules += [_rule(["setsockopt"], EPERM, _where(2, 0xFFFFFFFF, what)) for what in SEND_BUFFER]
+    rules += [_rule(["prctl"], EPERM, _where(0, 0xFFFFFFFF, what)) for what in SET_DEATH_SIGNAL]
+    rules += [_rule(["socket"], EAFNOSUPPORT, _where(0, 0xFFFFFFFF, f)) for f in families]
+    beyond = {"index": 0, "value": max(FAMILIES), "valueTwo": 0, "op": "SCMP_CMP_GT"}
+    rules += [_rule(["socket"], EAFNOSUPPORT, beyond)]
+    return json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+
+
+def _rule(names: Sequence[str], errno: int, *where: dict[str, Any]) -> dict[str, Any]:
+    refused = {"names": list(names), "action": "SCMP_ACT_ERRNO", "errnoRet": errno}
+    return {**refused, "args": list(where)}
+
+
+def _where(index: int, mask: int, value: int) -> dict[str, Any]:
+    return {"index": index, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
 
 
 def number(name: str) -> int | None:

@@ -13,12 +13,20 @@ import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codojo.errors import SandboxError
 from codojo.sandboxes import cgroups, seccomp
-from codojo.sandboxes.contract import Barrier, Capabilities, ExecResult, Limits, Sandbox
+from codojo.sandboxes.contract import (
+    Barrier,
+    Capabilities,
+    ExecResult,
+    Fitted,
+    Fittings,
+    Limits,
+    Sandbox,
+)
 from codojo.sandboxes.workspace import execute, open_workspace
 
 PROBE_LIMITS = Limits(
@@ -26,7 +34,7 @@ PROBE_LIMITS = Limits(
 )
 PROBE = Path(__file__).with_name("probe.py")
 ENVIRONMENT = {"PWD", "LC_CTYPE", "LD_LIBRARY_PATH"}
-"""All that a program may find in its environment."""
+"""All that a program may find in its environment, beside what the backend says is its own."""
 PROBED_CALLS = (
     "ptrace",
     "keyctl",
@@ -57,7 +65,7 @@ if os.fork() == 0:
 os.wait()
 """
 
-_proved: dict[tuple[str, str], Capabilities] = {}
+_proved: dict[tuple[str, str, str], Capabilities] = {}
 
 
 async def require(sandbox: Sandbox) -> Capabilities:
@@ -66,7 +74,8 @@ async def require(sandbox: Sandbox) -> Capabilities:
     Raises:
         SandboxError: If a barrier does not hold; the message names each one.
     """
-    key = (type(sandbox).__qualname__, sandbox.capabilities.level)
+    known = sandbox.capabilities
+    key = (type(sandbox).__qualname__, known.level, known.image)
     if key not in _proved:
         proved = await prove(sandbox)
         if proved.failed:
@@ -80,8 +89,9 @@ async def require(sandbox: Sandbox) -> Capabilities:
 
 
 async def prove(sandbox: Sandbox) -> Capabilities:
-    """Try every wall and say which ones held. Takes three cages, about 0.3 s."""
-    with _bait() as bait:
+    """Try every wall and say which ones held. Takes three cages, about 0.3 s with bubblewrap."""
+    fittings = sandbox.fittings if isinstance(sandbox, Fitted) else Fittings()
+    with _bait(fittings) as bait:
         try:
             async with asyncio.TaskGroup() as group:
                 probe = group.create_task(_probe(sandbox, bait))
@@ -95,7 +105,7 @@ async def prove(sandbox: Sandbox) -> Capabilities:
             _memory_of_tree(hog.result()),
             _no_survivor(daemon.result()),
         ]
-    return Capabilities(sandbox.capabilities.level, tuple(barriers))
+    return replace(sandbox.capabilities, barriers=tuple(barriers))
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class _Bait:
     canary: str
     pid: int
     descriptor: int
+    fittings: Fittings
 
     def arguments(self) -> Mapping[str, object]:
         # A small number is also the number of a process in the cage.
@@ -118,11 +129,22 @@ class _Bait:
             "canary": self.canary,
             "pid": pid,
             "calls": {name: number for name, number in calls.items() if number is not None},
+            # A path of the cage's own must be another file than the host's of that name.
+            "own": {path: _identity(path) for path in sorted(self.fittings.paths)},
         }
 
 
+def _identity(path: str) -> list[int]:
+    """Which file it is: device and number, which a bind mount keeps. Empty if there is none."""
+    try:
+        seen = Path(path).stat()
+    except OSError:
+        return []
+    return [seen.st_dev, seen.st_ino]
+
+
 @contextmanager
-def _bait() -> Iterator[_Bait]:
+def _bait(fittings: Fittings) -> Iterator[_Bait]:
     """A listener on loopback, one on an abstract address, a readable file, an inheritable pipe."""
     with contextlib.ExitStack() as stack:
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -136,7 +158,8 @@ def _bait() -> Iterator[_Bait]:
             os.set_inheritable(descriptor, True)
             stack.callback(os.close, descriptor)
         abstract = unix.getsockname()
-        yield _Bait(tcp.getsockname()[1], abstract[1:].decode(), canary.name, os.getpid(), reader)
+        port = tcp.getsockname()[1]
+        yield _Bait(port, abstract[1:].decode(), canary.name, os.getpid(), reader, fittings)
 
 
 async def _run(sandbox: Sandbox, code: str) -> ExecResult:
@@ -177,7 +200,8 @@ def _judge_probe(seen: Mapping[str, object], bait: _Bait) -> Iterator[Barrier]:
             name, proved, "every attempt was refused" if proved else f"not refused: {through}"
         )
     environment = seen.get("environment")
-    extra = sorted(set(environment) - ENVIRONMENT) if isinstance(environment, list) else ["?"]
+    allowed = ENVIRONMENT | bait.fittings.environment
+    extra = sorted(set(environment) - allowed) if isinstance(environment, list) else ["?"]
     yield Barrier("environment", not extra, f"holds {extra or 'nothing of ours'}")
     descriptors = seen.get("descriptors")
     yield Barrier("descriptors", descriptors == [0, 1, 2], f"open: {descriptors}")

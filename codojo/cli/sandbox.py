@@ -1,4 +1,4 @@
-"""codojo sandbox: prove the sandbox, or run a command in it."""
+"""codojo sandbox: prove the sandbox, run a command in it, or make the image of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,9 @@ from codojo.cli.options import (
     sandbox_settings,
 )
 
-app = typer.Typer(help="Prove the sandbox, or run a command in it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Prove the sandbox, run a command in it, or make its image.", no_args_is_help=True
+)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 
@@ -43,7 +45,8 @@ def selftest(
         for barrier in proved.barriers:
             print(json.dumps({"level": proved.level, **asdict(barrier)}))
     else:
-        table = Table("barrier", "", "how", title=f"sandbox '{proved.level}'")
+        title = f"sandbox '{proved.level}' {proved.image}".strip()
+        table = Table("barrier", "", "how", title=title)
         for barrier in proved.barriers:
             mark = "[green]proved[/]" if barrier.proved else "[red]NOT PROVED[/]"
             table.add_row(barrier.name, mark, barrier.how)
@@ -89,3 +92,14 @@ def run_in_cage(
         print(f"codojo: the command was stopped: {result.ended}", file=sys.stderr)
         raise typer.Exit(124 if result.ended == "timeout" else 137)
     raise typer.Exit(result.returncode if result.returncode >= 0 else 128 - result.returncode)
+
+
+@app.command("build-image")
+def build_image() -> None:
+    """Make the image 'codojo-sandbox' of the backend docker from this machine's Python; print its id."""
+    from codojo.sandboxes import docker_image
+    from codojo.sandboxes.docker_client import asking, connect
+
+    client = connect()
+    with asking("take the image"):
+        print(docker_image.build_image(client))

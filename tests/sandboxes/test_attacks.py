@@ -116,6 +116,7 @@ ATTACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.backends
 @pytest.mark.parametrize(
     "code",
     [
@@ -130,6 +131,7 @@ async def test_attack_does_not_pass(judged: Judged, code: str) -> None:
     assert not [name for name in os.listdir("/tmp") if "pwned" in name]  # noqa: PTH208  # async
 
 
+@pytest.mark.backends
 @pytest.mark.row("G1")
 async def test_abort_of_one_case_is_the_verdict_whatever_the_others_say(judged: Judged) -> None:
     code = "import os\ndef add(a, b):\n  if a == 2: os._exit(0)\n  return 0 if a == 0 else a + b"
@@ -138,6 +140,7 @@ async def test_abort_of_one_case_is_the_verdict_whatever_the_others_say(judged: 
     assert [outcome.status for outcome in verdict.outcomes] == ["failed", "passed", "error"]
 
 
+@pytest.mark.backends
 @pytest.mark.row("G7")
 async def test_expected_values_are_nowhere_in_the_cage(
     sandbox: Sandbox, settings: SandboxSettings
@@ -153,6 +156,7 @@ async def test_expected_values_are_nowhere_in_the_cage(
     assert forbidden == 0
 
 
+@pytest.mark.backends
 @pytest.mark.row("G9")
 async def test_nothing_survives_from_one_case_to_the_next(judged: Judged) -> None:
     stateful = """
@@ -171,6 +175,7 @@ def add(a, b):
     assert (await judged(stateful)).passed
 
 
+@pytest.mark.backends
 @pytest.mark.row("G14")
 async def test_sleeping_through_a_case_counts_as_not_passed(judged: Judged) -> None:
     code = "import time\ndef add(a, b):\n  if a == 2: time.sleep(60)\n  return a + b"
@@ -178,6 +183,7 @@ async def test_sleeping_through_a_case_counts_as_not_passed(judged: Judged) -> N
     assert (verdict.status, verdict.share) == ("timeout", 2 / 3)
 
 
+@pytest.mark.backends
 @pytest.mark.row("A13")
 @pytest.mark.row("A38")
 async def test_candidate_that_ignores_signals_and_stops_clocks_is_timed_all_the_same(

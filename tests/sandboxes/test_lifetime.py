@@ -126,6 +126,7 @@ def test_the_same_holds_for_a_user_without_rights() -> None:
         ran = subprocess.run(
             [
                 *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", core),
+                *("-m", "not docker and not slow"),
                 *("-o", "asyncio_default_fixture_loop_scope=function"),
                 *("--basetemp", str(home / "pytest"), "tests/sandboxes"),
             ],

@@ -40,6 +40,7 @@ for _ in range(5000):
 """
 
 
+@pytest.mark.backends
 async def test_program_gets_its_input_files_and_an_exit_code(sandbox: Sandbox) -> None:
     code = "import sys; print(open('a/b.txt').read(), sys.stdin.read()); sys.exit(7)"
     argv = [PYTHON, "-I", "-c", code]
@@ -48,6 +49,7 @@ async def test_program_gets_its_input_files_and_an_exit_code(sandbox: Sandbox) -
     assert not ran.truncated
 
 
+@pytest.mark.backends
 async def test_bytes_of_any_kind_come_back_as_they_were(run: Run) -> None:
     ran = await run(r"import os; os.write(1, b'\0\xff\x1b]0;x\x07 no newline')")
     assert ran.stdout == b"\0\xff\x1b]0;x\x07 no newline"
@@ -59,12 +61,14 @@ async def test_file_outside_the_working_directory_is_refused(sandbox: Sandbox, p
         await execute(sandbox, ["/usr/bin/true"], files={path: "x"})
 
 
+@pytest.mark.backends
 async def test_missing_program_is_a_result_of_the_program(sandbox: Sandbox) -> None:
     ran = await execute(sandbox, ["/usr/bin/no-such-program"])
     assert ran.returncode == 127
     assert b"no-such-program" in ran.stderr
 
 
+@pytest.mark.backends
 @pytest.mark.row("A1")
 @pytest.mark.row("A2")
 async def test_fork_bomb_is_stopped_while_the_host_keeps_forking(run: Run) -> None:
@@ -77,11 +81,13 @@ async def test_fork_bomb_is_stopped_while_the_host_keeps_forking(run: Run) -> No
     assert bomb.result().duration_s < 2
 
 
+@pytest.mark.backends
 @pytest.mark.row("A14")
 async def test_threads_count_as_processes(run: Run) -> None:
     assert (await run(THREAD_BOMB)).ended == "pids"
 
 
+@pytest.mark.backends
 @pytest.mark.row("A3")
 async def test_one_process_cannot_hold_more_than_its_memory(run: Run) -> None:
     ran = await run("held = [bytearray(20_000_000) for _ in range(100)]; print('held')")
@@ -89,6 +95,7 @@ async def test_one_process_cannot_hold_more_than_its_memory(run: Run) -> None:
     assert ran.ended == "memory" or b"MemoryError" in ran.stderr
 
 
+@pytest.mark.backends
 @pytest.mark.row("A4")
 async def test_memory_of_many_processes_is_added_up(run: Run) -> None:
     ran = await run(
@@ -100,6 +107,7 @@ async def test_memory_of_many_processes_is_added_up(run: Run) -> None:
     assert ran.ended == "memory"
 
 
+@pytest.mark.backends
 @pytest.mark.row("A5")
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm"])
 async def test_files_in_memory_are_capped(run: Run, folder: str) -> None:
@@ -113,6 +121,7 @@ async def test_files_in_memory_are_capped(run: Run, folder: str) -> None:
     assert ran.stdout.split() == [b"28", b"4"]
 
 
+@pytest.mark.backends
 @pytest.mark.row("A7")
 async def test_many_small_files_are_bounded_and_gone_in_no_time(run: Run) -> None:
     """A cage with a file system of its own caps its files; elsewhere they count as memory."""
@@ -135,6 +144,7 @@ async def test_deep_folders_and_long_names_end_with_the_cage(run: Run) -> None:
     assert ran.duration_s < 5
 
 
+@pytest.mark.backends
 @pytest.mark.row("A9")
 @pytest.mark.parametrize("descriptor", [1, 2])
 async def test_output_flood_is_cut_and_does_not_fill_our_memory(run: Run, descriptor: int) -> None:
@@ -145,6 +155,7 @@ async def test_output_flood_is_cut_and_does_not_fill_our_memory(run: Run, descri
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
+@pytest.mark.backends
 @pytest.mark.row("A11")
 @pytest.mark.row("A12")
 @pytest.mark.row("A13")
@@ -166,6 +177,7 @@ async def test_time_limit_ends_whatever_the_program_does(sandbox: Sandbox, code:
     assert ran.duration_s < 1.5
 
 
+@pytest.mark.backends
 async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -> None:
     limits = replace(Limits.of(SandboxSettings()), wall_s=0.3)
     argv = [PYTHON, "-I", "-c", "import time; time.sleep(1); print('late')"]
@@ -176,6 +188,7 @@ async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -
     assert (ran.ended, ran.stdout) == ("timeout", b"")
 
 
+@pytest.mark.backends
 async def test_processor_time_is_limited(sandbox: Sandbox) -> None:
     limits = replace(Limits.of(SandboxSettings()), cpu_s=1)
     ran = await execute(sandbox, [PYTHON, "-I", "-c", "while True: pass"], limits=limits)
@@ -183,6 +196,7 @@ async def test_processor_time_is_limited(sandbox: Sandbox) -> None:
     assert ran.duration_s < 8
 
 
+@pytest.mark.backends
 @pytest.mark.row("A15")
 async def test_daemon_dies_with_its_step(
     sandbox: Sandbox, alive: Callable[[str], list[int]]
@@ -203,6 +217,7 @@ async def test_daemon_dies_with_its_step(
     assert alive(marker) == []
 
 
+@pytest.mark.backends
 @pytest.mark.row("A16")
 async def test_grandchild_that_holds_the_output_does_not_hold_us(run: Run) -> None:
     ran = await run("import os, time\nif os.fork() == 0: time.sleep(77)\nprint('parent')")
@@ -210,6 +225,7 @@ async def test_grandchild_that_holds_the_output_does_not_hold_us(run: Run) -> No
     assert ran.duration_s < 2
 
 
+@pytest.mark.backends
 async def test_open_process_speaks_in_frames_until_it_breaks_the_framing(sandbox: Sandbox) -> None:
     source = (
         "import os, struct\n"
@@ -228,6 +244,7 @@ async def test_open_process_speaks_in_frames_until_it_breaks_the_framing(sandbox
         assert ended.value.ended == "output"
 
 
+@pytest.mark.backends
 async def test_open_process_that_ends_says_so(sandbox: Sandbox) -> None:
     async with sandbox.open(Program("quitter", "import os; os._exit(0)")) as process:
         with pytest.raises(CageEnded) as ended:

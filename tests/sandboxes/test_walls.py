@@ -72,6 +72,7 @@ async def test_environment_holds_nothing_of_ours(run: Run, monkeypatch: pytest.M
     assert eval(ran.stdout) == sorted({"PWD", "LC_CTYPE"} & set(eval(ran.stdout)))
 
 
+@pytest.mark.backends
 @pytest.mark.row("A23")
 async def test_open_files_of_ours_are_not_inherited(run: Run, canary: Path) -> None:
     descriptor = os.open(canary, os.O_RDONLY)
@@ -88,6 +89,7 @@ async def test_open_files_of_ours_are_not_inherited(run: Run, canary: Path) -> N
     assert ran.stdout.split() == [b"0", b"1", b"2"]
 
 
+@pytest.mark.backends
 @pytest.mark.row("A24")
 @pytest.mark.row("A25")
 async def test_network_reaches_neither_the_host_nor_the_outside(run: Run) -> None:
@@ -121,6 +123,7 @@ async def test_network_reaches_neither_the_host_nor_the_outside(run: Run) -> Non
     assert heard == []
 
 
+@pytest.mark.backends
 @pytest.mark.row("A28")
 async def test_signals_stay_inside(run: Run) -> None:
     ran = await run(
@@ -130,6 +133,7 @@ async def test_signals_stay_inside(run: Run) -> None:
     assert ran.ended == "exited"
 
 
+@pytest.mark.backends
 @pytest.mark.row("A33")
 async def test_nothing_outside_tmp_can_be_written(run: Run) -> None:
     paths = ["/x", "/usr/x", "/usr/bin/python3", "/usr/lib/python3/x", "/etc/x", "/dev/x", "/bin/x"]
@@ -144,6 +148,7 @@ async def test_nothing_outside_tmp_can_be_written(run: Run) -> None:
     assert ran.stdout == b""
 
 
+@pytest.mark.backends
 @pytest.mark.row("A31")
 @pytest.mark.row("A2")
 async def test_no_right_can_be_gained(run: Run) -> None:
@@ -156,6 +161,7 @@ async def test_no_right_can_be_gained(run: Run) -> None:
     assert ran.stdout == b"True -1 -1 -1 1\n"
 
 
+@pytest.mark.backends
 @pytest.mark.row("A41")
 async def test_selftest_proves_a_whole_sandbox_in_little_time(sandbox: Sandbox) -> None:
     proved = await prove(sandbox)
