@@ -25,10 +25,10 @@ import resource
 import signal
 import socket
 import sys
-import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
@@ -61,7 +61,7 @@ def must(result: int, what: str) -> None:
 
 def serve(control: socket.socket) -> None:
     """Take orders until the host is gone."""
-    programs: dict[str, types.CodeType] = {}
+    programs: dict[str, Callable[[], None]] = {}
     call_filter = b""
     while True:
         data, ancillary, _, _ = control.recvmsg(ORDER_BYTES, socket.CMSG_SPACE(4))
@@ -70,10 +70,7 @@ def serve(control: socket.socket) -> None:
         order = json.loads(data)
         if "programs" in order:
             prepare(order)
-            programs = {
-                name: compile(text, f"{name}.py", "exec")
-                for name, text in order["programs"].items()
-            }
+            programs = {name: load(name, text) for name, text in order["programs"].items()}
             call_filter = bytes.fromhex(order["filter"])
         else:
             handed = array.array("i")
@@ -89,11 +86,19 @@ def prepare(order: dict[str, Any]) -> None:
         __import__(name)
 
 
+def load(name: str, text: str) -> Callable[[], None]:
+    """What runs one of our programs; its definitions are made once, here."""
+    scope: dict[str, Any] = {"__name__": name}
+    exec(compile(text, f"{name}.py", "exec"), scope)
+    main: Callable[[], None] = scope["main"]
+    return main
+
+
 def execute(
     control: socket.socket,
     order: dict[str, Any],
     channel: int,
-    programs: dict[str, types.CodeType],
+    programs: dict[str, Callable[[], None]],
     call_filter: bytes,
 ) -> None:
     """Run one order to its end; the keeper does it, and takes what goes wrong with it."""
@@ -113,7 +118,7 @@ def keep(
     control: socket.socket,
     order: dict[str, Any],
     channel: int,
-    programs: dict[str, types.CodeType],
+    programs: dict[str, Callable[[], None]],
     call_filter: bytes,
 ) -> None:
     """Make the child's world, start it, and wait for its end."""
@@ -138,7 +143,7 @@ def become(
     control: socket.socket,
     order: dict[str, Any],
     channel: int,
-    programs: dict[str, types.CodeType],
+    programs: dict[str, Callable[[], None]],
     call_filter: bytes,
 ) -> NoReturn:
     """Give up everything, then run the program. Never returns."""
@@ -153,10 +158,11 @@ def become(
         for name, value in order["limits"].items():
             resource.setrlimit(getattr(resource, name), (value, value))
         give_up(call_filter)
-        text = order.get("text")
-        code = programs[order["name"]] if text is None else compile(text, order["name"], "exec")
         sys.argv = ["<codojo>"]
-        exec(code, {"__name__": "__main__"})
+        if "text" in order:
+            exec(compile(order["text"], order["name"], "exec"), {"__name__": "__main__"})
+        else:
+            programs[order["name"]]()
     except SystemExit as err:
         os._exit(err.code if isinstance(err.code, int) else 1)
     except BaseException:
