@@ -56,6 +56,7 @@ TIMES_FASTER = 10.0
 TAIL = 3.0
 """What p95 may be of p50."""
 PR_SET_CHILD_SUBREAPER = 36
+OUR_FOLDERS = ("codojo-bwrap-", "codojo-bench-", "codojo-canary-", "codojo-plain-")
 NOT_RUN = {"nsjail": "its package needs Python 3.12 or later"}
 LOCAL_PEERS = {
     "swe-rex": ("swe-rex==1.4.0", "swe-rex, local"),
@@ -135,12 +136,13 @@ class Objects:
 
     processes: int
     mounts: int
+    """Of the whole machine: whoever else mounts something meanwhile is counted as well."""
     descriptors: int
     folders: int
 
     @classmethod
     def now(cls) -> "Objects":
-        """What there is; orphans of ours count, because they become our children (`_adopting`)."""
+        """What there is; orphans of ours count, because they become our children (`adopt_orphans`)."""
         living = [
             child
             for child in psutil.Process().children(recursive=True)
@@ -150,7 +152,9 @@ class Objects:
             processes=len(living),
             mounts=len(Path("/proc/self/mountinfo").read_text().splitlines()),
             descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # only a count
-            folders=len(list(Path(tempfile.gettempdir()).glob("codojo-*"))),
+            folders=sum(
+                p.name.startswith(OUR_FOLDERS) for p in Path(tempfile.gettempdir()).iterdir()
+            ),
         )
 
     def since(self, before: "Objects") -> dict[str, int]:
@@ -178,7 +182,7 @@ async def _measured(
     local = list(_local_peers(skipped))
     limits = Limits.of(SandboxSettings())
     fresh, warm = Bubblewrap(limits), Warm(limits)
-    _adopting()
+    adopt_orphans()
     before = Objects.now()
     async with fresh, warm:
         proved = [fresh.capabilities, warm.capabilities]
@@ -403,6 +407,6 @@ def _local(peer: str, name: str, environment: Path, python: str) -> Way:
     return Way(name, "none", measure)
 
 
-def _adopting() -> None:
+def adopt_orphans() -> None:
     """Have orphans below us become our children, so that none is overlooked."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

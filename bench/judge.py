@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codojo.bench.cage import barriers
+from codojo.bench.cage import Objects, adopt_orphans, barriers
 from codojo.bench.candidates import Trial, hostile, trials
 from codojo.bench.environments import BATCH_S, PeerHung, PeerMissing, ask, environment
 from codojo.bench.fresh import FreshPair
@@ -141,7 +141,10 @@ async def _measured(
     peers = list(_peers(skipped, notes))
     limits = Limits.of(SandboxSettings())
     ending, attacks = trials(problems), hostile()
-    async with Bubblewrap(limits) as fresh, Warm(limits) as warm:
+    fresh, warm = Bubblewrap(limits), Warm(limits)
+    adopt_orphans()
+    before = Objects.now()
+    async with fresh, warm:
         proved = [fresh.capabilities, warm.capabilities]
         show([barriers(each) for each in proved])
         ways = [
@@ -154,10 +157,12 @@ async def _measured(
         tallies = {way.name: Tally() for way in ways}
         rows = await _rates(ways, ending, rounds, tallies)
         seconds = await _hostile(ways, attacks, tallies)
+    await asyncio.sleep(0.5)
+    left = Objects.now().since(before)
     targets = judge_targets(rows, tallies)
     about_machine = {**machine(load), "rounds": rounds, "candidates": len(ending)}
     sheets = [rates_sheet(rows), verdicts_sheet(ways, tallies, seconds)]
-    lines = [*about(about_machine, targets), *notes]
+    lines = [*about(about_machine, targets), f"left behind after all runs: {left}", *notes]
     lines += [f"not measured: {name} ({why})" for name, why in skipped.items()]
     show(sheets, lines)
     write_markdown(markdown, sheets, lines)
@@ -167,6 +172,7 @@ async def _measured(
         "verdicts": {n: {**asdict(tally), "wrong": tally.wrong} for n, tally in tallies.items()},
         "hostile_seconds": seconds,
         "targets": as_json(targets),
+        "left_behind": left,
         "notes": notes,
         "not_measured": skipped,
     }
@@ -234,8 +240,8 @@ def rates_sheet(rows: Sequence[Row]) -> Sheet:
                 row.way,
                 row.walls,
                 f"{row.per_second:.1f}",
-                str(row.times_pair),
-                str(row.times_human_eval or "not measured"),
+                "1" if row.way == PAIR else str(row.times_pair),
+                "1" if row.way == HUMAN_EVAL else str(row.times_human_eval or "not measured"),
             )
             for row in rows
         ),
