@@ -15,6 +15,7 @@
     │   └── WrongModel           another model than the one asked for answered
     ├── SandboxError             a cage could not be built or proved
     ├── MemoryStoreError         the memory index cannot be used
+    ├── MeasurementRefused       a benchmark would say nothing on this machine now
     └── TrainingError            no adapter came out, or it may not serve
         └── AdapterRejected      the load check or the registry refused it
 
@@ -107,3 +108,9 @@ class TrainingError(CodojoError):
 
 class AdapterRejected(TrainingError):
     """The load check or the registry refused an adapter."""
+
+
+class MeasurementRefused(CodojoError):
+    """A benchmark would say nothing on this machine now."""
+
+    exit_code = 9

@@ -65,8 +65,11 @@ async def _open_both(
     async def enter(name: str) -> OpenProcess:
         return await cages.enter_async_context(sandbox.open(program(name), limits=outer))
 
-    async with asyncio.TaskGroup() as group:
-        answerer, tester = (group.create_task(enter(name)) for name in ("answerer", "tester"))
+    try:
+        async with asyncio.TaskGroup() as group:
+            answerer, tester = (group.create_task(enter(name)) for name in ("answerer", "tester"))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from None
     return answerer.result(), tester.result()
 
 

@@ -25,10 +25,10 @@ import resource
 import signal
 import socket
 import sys
-import types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
@@ -61,7 +61,7 @@ def must(result: int, what: str) -> None:
 
 def serve(control: socket.socket) -> None:
     """Take orders until the host is gone."""
-    programs: dict[str, types.CodeType] = {}
+    programs: dict[str, Callable[[], None]] = {}
     call_filter = b""
     while True:
         data, ancillary, _, _ = control.recvmsg(ORDER_BYTES, socket.CMSG_SPACE(4))
@@ -70,10 +70,7 @@ def serve(control: socket.socket) -> None:
         order = json.loads(data)
         if "programs" in order:
             prepare(order)
-            programs = {
-                name: compile(text, f"{name}.py", "exec")
-                for name, text in order["programs"].items()
-            }
+            programs = {name: load(name, text) for name, text in order["programs"].items()}
             call_filter = bytes.fromhex(order["filter"])
         else:
             handed = array.array("i")
@@ -87,6 +84,14 @@ def prepare(order: dict[str, Any]) -> None:
     exec(order["shared"], {})
     for name in order["imports"]:
         __import__(name)
+
+
+def load(name: str, text: str) -> Callable[[], None]:
+    """What runs one of our programs; its definitions are made once, here."""
+    scope: dict[str, Any] = {"__name__": name}
+    exec(compile(text, f"{name}.py", "exec"), scope)
+    main: Callable[[], None] = scope["main"]
+    return main
 
 
 def close_device(path: str) -> None:
@@ -104,7 +109,7 @@ class Execution:
         control: socket.socket,
         order: dict[str, Any],
         channel: int,
-        programs: dict[str, types.CodeType],
+        programs: dict[str, Callable[[], None]],
         call_filter: bytes,
     ) -> None:
         self.control, self.order, self.channel = control, order, channel
@@ -165,14 +170,12 @@ def become(doing: Execution) -> NoReturn:
         for name, value in doing.order["limits"].items():
             resource.setrlimit(getattr(resource, name), (value, value))
         give_up(doing.call_filter)
-        text = doing.order.get("text")
-        code = (
-            doing.programs[doing.order["name"]]
-            if text is None
-            else compile(text, doing.order["name"], "exec")
-        )
         sys.argv = ["<codojo>"]
-        exec(code, {"__name__": "__main__"})
+        name = doing.order["name"]
+        if "text" in doing.order:
+            exec(compile(doing.order["text"], name, "exec"), {"__name__": "__main__"})
+        else:
+            doing.programs[name]()
     except SystemExit as err:
         os._exit(err.code if isinstance(err.code, int) else 1)
     except BaseException:

@@ -4,12 +4,17 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
 
 import pytest
 
-from codojo.sandboxes import Judge, Sandbox
+from codojo.errors import SandboxError
+from codojo.sandboxes import Capabilities, Judge, Limits, Sandbox
+from codojo.sandboxes.contract import OpenProcess
+from codojo.sandboxes.sources import Program
 from codojo.sandboxes.supervisor import children, tree
 from codojo.settings import SandboxSettings
 from codojo.tasks.cases import make_case
@@ -281,3 +286,36 @@ async def test_a_check_that_never_ends_is_timed(
     tests = Tests(source="sealed", check=Check(source=CALLS + "\n    while candidate(1): pass"))
     verdict = await Judge(sandbox, settings).verdict(Candidate.of("def f(x): return x"), "f", tests)
     assert (verdict.status, verdict.reason) == ("timeout", "wall")
+
+
+class Broken:
+    """A sandbox whose cages do not start."""
+
+    sealed = True
+    limits = Limits.of(SandboxSettings())
+    capabilities = Capabilities("broken")
+
+    @asynccontextmanager
+    async def open(
+        self, program: Program, *, limits: Limits | None = None
+    ) -> AsyncIterator[OpenProcess]:
+        raise SandboxError("no cage today")
+        yield
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Nothing to close."""
+
+
+async def test_a_check_whose_cages_do_not_start_is_a_failure_of_ours() -> None:
+    tests = Tests(source="sealed", check=Check(source="def check(candidate):\n    candidate()\n"))
+    judge = Judge(Broken(), SandboxSettings())
+    verdict = await judge.verdict(Candidate.of("def f(): return 1"), "f", tests)
+    assert (verdict.status, verdict.reason) == ("infra_error", "no cage today")
