@@ -48,7 +48,8 @@ class EngineSettings(Section):
     """Tokens of prompt and answer together."""
     max_num_seqs: int = Field(32, ge=1)
     """Sequences decoded at once; also how many requests codojo keeps in flight."""
-    max_lora_rank: int = Field(16, ge=1)
+    max_lora_rank: int = Field(8, ge=1)
+    """Of the adapters it serves. On a CPU an adapter answers the slower the higher this is."""
     max_loras: int = Field(4, ge=1)
     """Adapters resident at once; one more evicts the oldest, so keep it above those in use."""
     kv_cache_gb: int = Field(2, ge=1)
@@ -130,7 +131,8 @@ class BudgetSettings(Section):
 class TrainSettings(Section):
     """The recipe `sft`. Defaults: what worked for the embedded model on two cores."""
 
-    rank: int = Field(16, ge=1, le=256)
+    rank: int = Field(8, ge=1, le=256)
+    """Of the adapter; not above `engine.max_lora_rank`."""
     learning_rate: float = Field(5e-4, gt=0)
     epochs: float = Field(3, gt=0)
     max_steps: int = Field(0, ge=0)
