@@ -64,7 +64,7 @@ class SandboxSettings(Section):
     """Limits of the cage that candidates run in; for the whole process tree where nothing else is said."""
 
     backend: str = "bubblewrap"
-    """`bubblewrap`; `warm`: the same walls, forked instead of started, at a tenth of the time;
+    """`bubblewrap`; `warm`: the same walls, forked instead of started, at a fraction of the time;
     `docker`; or one that an installed package adds. `none` runs candidates without walls and is
     refused without `unsafe_no_sandbox`."""
     image: str = "codojo-sandbox"
