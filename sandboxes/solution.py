@@ -68,6 +68,8 @@ def describe(error: BaseException) -> dict[str, Any]:
         number = error.errno if OSError in kinds else None  # type: ignore[attr-defined]
     except BaseException:
         text, number = "", None
+    if number == 12:  # the kernel has no memory left for this cage
+        return {"limit": "memory"}
     if number == 11 or text == "can't start new thread":
         return {"limit": "pids"}
     if number in (27, 28, 122):

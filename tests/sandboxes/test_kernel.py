@@ -154,7 +154,10 @@ async def test_what_many_processes_keep_in_sockets_counts_as_memory(run: Run) ->
         "    if os.fork() == 0: held = fill(); time.sleep(60)\n"
         "time.sleep(60)"
     )
-    assert ran.ended == "memory"
+    # A control group may refuse the next page or process before anyone has looked: then the program
+    # fails at that. Without a cap it would sleep until its time is over.
+    refused = ran.ended == "exited" and ran.returncode != 0
+    assert ran.ended == "memory" or refused, ran
 
 
 @pytest.mark.row("A29")
