@@ -1,6 +1,5 @@
 """Known right solutions of a published suite pass: a judge that is too strict is wrong as well."""
 
-import ast
 import asyncio
 import os
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from codojo.sandboxes import Judge, Sandbox
 from codojo.settings import SandboxSettings
 from codojo.tasks.loaders import load_suite
+from codojo.tasks.programs import defined_functions
 from codojo.tasks.schema import Candidate, Task
 
 SETTINGS = SandboxSettings(wall_s=10)
@@ -40,8 +40,8 @@ async def judge_all(
 
 def stub_of(program: str) -> str:
     """Every function of a program, each returning None."""
-    names = [node.name for node in ast.parse(program).body if isinstance(node, ast.FunctionDef)]
-    return "".join(f"def {name}(*args, **kwargs): return None\n" for name in names)
+    stubs = (f"def {name}(*args, **kwargs): return None\n" for name in defined_functions(program))
+    return "".join(stubs)
 
 
 async def test_canonical_solutions_of_mbpp_pass(sandbox: Sandbox) -> None:
