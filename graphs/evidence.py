@@ -9,7 +9,7 @@ from codojo.tasks.mutants import mutants
 from codojo.tasks.schema import Brief, Candidate, Tests, Verdict
 
 MUTANTS = 5
-"""Faults that are tried; the first ones, spread over the program."""
+"""Faults that are tried, spread over the program."""
 
 
 async def collect(

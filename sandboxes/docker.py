@@ -22,12 +22,12 @@ import struct
 import tempfile
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import Any, NamedTuple, Self
 
 from codojo.errors import SandboxError
 from codojo.sandboxes import seccomp, selftest
@@ -44,7 +44,7 @@ from codojo.sandboxes.docker_client import (
     sweep,
 )
 from codojo.sandboxes.docker_watch import Watch
-from codojo.sandboxes.process import BOOT, START_S, process_limits
+from codojo.sandboxes.process import BOOT, START_S, process_limits, uncancelled
 from codojo.sandboxes.sources import Program
 
 USER = "65534:65534"
@@ -70,7 +70,6 @@ MASKED = (
 """Hidden: what is the machine's and not the container's."""
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class Docker:
@@ -144,7 +143,7 @@ class Docker:
                 self._watch.discard(contained)
                 contained.close()
         finally:
-            await _to_its_end(asyncio.to_thread(self._remove, started.id))
+            await uncancelled(asyncio.to_thread(self._remove, started.id))
 
     def _as_file(self, content: str) -> str:
         """The name of a file that lasts as long as this object."""
@@ -269,7 +268,7 @@ class Contained:
         try:
             (size,) = struct.unpack(">I", await self._exactly(4))
             if size > self.limits.output_bytes:
-                await _to_its_end(asyncio.to_thread(self.end, "output"))
+                await uncancelled(asyncio.to_thread(self.end, "output"))
                 raise CageEnded("output", f"a frame of {size} bytes")
             return await self._exactly(size)
         except (asyncio.IncompleteReadError, ConnectionError) as err:
@@ -352,13 +351,3 @@ def _socket_of(attached: Any) -> socket.socket:
     # The response keeps the connection that the stream was taken from.
     attached._response.close()  # type: ignore[attr-defined]  # docker-py puts it there
     return stream
-
-
-async def _to_its_end(work: Awaitable[T]) -> T:
-    """Wait for it to its end, though we be cancelled meanwhile."""
-    running = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await running
-        raise

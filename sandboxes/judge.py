@@ -3,17 +3,18 @@
 In a cage the candidate answers one call at a time; what is expected never goes in, and answers are
 compared out here (`reading.py`). A check written as code runs in a cage of its own and asks the
 candidate's cage through us (`checking.py`). Test files of pytest and unittest have to share a process
-with the candidate, and their verdict says so (`examining.py`). Exit codes, prints and files of a candidate decide nothing.
+with the candidate, and their verdict says so (`examining.py`). Exit codes, prints and files of a
+candidate decide nothing.
 """
 
 import asyncio
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from codojo.canonical import content_hash
 from codojo.errors import SandboxError
@@ -36,11 +37,12 @@ from codojo.tasks.schema import (
     Case,
     Check,
     Status,
-    TestFiles,
     Tests,
     TestSource,
     Verdict,
 )
+
+T = TypeVar("T")
 
 GRACE_S = 2.0
 """How much longer than the runner the judge waits for one case, before it gives up the cage."""
@@ -149,34 +151,38 @@ class _Cage:
             if finding.spoilt:
                 await self.close()
         if tests.files is not None:
-            findings += await self._files(tests.files)
+            files = tests.files
+            findings += await self._retried(
+                lambda: run_files(self._sandbox, self._limits, self._candidate, files),
+                lambda detail: [without_answer("files", "error", detail, "abort")],
+            )
         return findings
 
-    async def _files(self, tests: TestFiles) -> list[Finding]:
-        while True:
-            try:
-                return await run_files(self._sandbox, self._limits, self._candidate, tests)
-            except CageLost as lost:
-                self._deaths += 1
-                if self._deaths > 1:
-                    detail = f"the cage died twice: {lost}"
-                    return [without_answer("files", "error", detail, "abort")]
-
     async def _run(self, number: int, test: Case | Check, source: TestSource) -> Finding:
-        """One test; a cage that dies for reasons of ours is replaced once per candidate."""
+        """What one test said."""
+
+        async def once() -> Finding:
+            if isinstance(test, Case):
+                return await self._case(number, test, source)
+            limits = replace(self._limits, wall_s=min(self._limits.wall_s, self._left_s()))
+            return await run_check(
+                self._sandbox, limits, self._candidate, self._entry_point, test, source
+            )
+
+        return await self._retried(
+            once, lambda detail: without_answer(test.id, "error", detail, "abort")
+        )
+
+    async def _retried(self, once: Callable[[], Awaitable[T]], given_up: Callable[[str], T]) -> T:
+        """Its result; a cage that dies for reasons of ours is replaced once per candidate."""
         while True:
             try:
-                if isinstance(test, Case):
-                    return await self._case(number, test, source)
-                limits = replace(self._limits, wall_s=min(self._limits.wall_s, self._left_s()))
-                return await run_check(
-                    self._sandbox, limits, self._candidate, self._entry_point, test, source
-                )
+                return await once()
             except CageLost as lost:
                 await self.close()
                 self._deaths += 1
                 if self._deaths > 1:
-                    return without_answer(test.id, "error", f"the cage died twice: {lost}", "abort")
+                    return given_up(f"the cage died twice: {lost}")
 
     async def _case(self, number: int, case: Case, source: TestSource) -> Finding:
         try:

@@ -5,10 +5,10 @@ import contextlib
 import secrets
 import struct
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from codojo.errors import SandboxError
 from codojo.sandboxes import cgroups
@@ -16,6 +16,8 @@ from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import CageEnded, Ended, Limits
 from codojo.sandboxes.sources import Program
 from codojo.sandboxes.supervisor import SUPERVISOR, Watched, tree
+
+T = TypeVar("T")
 
 START_S = 20.0
 """Seconds a cage may take to start on a crowded machine; it does so in about 0.03."""
@@ -132,11 +134,11 @@ async def end_tree(watched: Watched) -> None:
         await gone(watched)
 
 
-async def uncancelled(ending: Coroutine[Any, Any, None]) -> None:
+async def uncancelled(ending: Awaitable[T]) -> T:
     """Finish something even where the caller is cancelled meanwhile; then pass that on."""
     task = asyncio.ensure_future(ending)
     try:
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
     except asyncio.CancelledError:
         await task
         raise

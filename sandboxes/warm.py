@@ -1,13 +1,13 @@
 """The warm backend: bubblewrap's walls, made once; each execution is a fork behind walls of its own.
 
-A cage costs some 50 ms to start, nearly all of it the interpreter. Here a parent that has started
-one, and that holds no secret and no candidate's text, forks a child for each execution into fresh
+What a fresh cage costs is nearly all its interpreter's start. Here a parent that has started one, and that holds no secret and no candidate's text, forks a child for each execution into fresh
 mount, process and IPC namespaces with small file systems of its own (`warm_parent.py`). A parent
 has one child at a time, and the next order only when everything of the last one is gone.
 
 What executions have in common: the read-only `/usr`; the address layout and hash seed of their
 parent; its network namespace, of which the filter of system calls leaves them Unix sockets only, and
-those end with their process; the nodes of a few devices, whose times only the host can set. Every path a candidate could leave a mark on is new or closed.
+those end with their process; the nodes of a few devices, whose times only the host can set. Every path
+a candidate could leave a mark on is new or closed.
 """
 
 import asyncio
