@@ -26,6 +26,8 @@ class Thread:
     messages: tuple[Message, ...] = ()
     parent: StepRef | None = None
     """The step whose answer is the last message, if any."""
+    tokens: tuple[int, ...] | None = None
+    """The conversation as the engine's tokens, where it tells them."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class Reply:
     asked: tuple[Message, ...]
     """The whole prompt."""
     choices: tuple[Choice, ...]
+    prompt_ids: tuple[int, ...] | None = None
+    """The whole prompt as tokens, where the engine tells them."""
 
     def origin(self, choice: int) -> StepRef:
         """Where that choice can be found again in the log."""
@@ -43,8 +47,10 @@ class Reply:
 
     def thread(self, choice: int) -> Thread:
         """The conversation with that choice as its last word."""
-        said = Message(role="assistant", content=self.choices[choice].text)
-        return Thread((*self.asked, said), self.origin(choice))
+        said = self.choices[choice]
+        known = self.prompt_ids is not None and said.token_ids is not None
+        tokens = (self.prompt_ids or ()) + (said.token_ids or ()) if known else None
+        return Thread((*self.asked, said.message), self.origin(choice), tokens)
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ async def ask_model(
         RequestRefused: Where the engine will not answer this prompt (too long, unknown model).
         EngineError: Where it could not answer; nothing is logged then.
     """
-    thread = thread or Thread()
+    thread, scope = thread or Thread(), current_scope()
+    if scope:
+        text = scope.journal.redactor.text(text)  # what is logged is what the model is asked
     new = (Message(role="user", content=text),)
     asked = thread.messages + new
     question = StepInput(
@@ -105,18 +113,30 @@ async def ask_model(
         messages=new,
         sampling=sampling.as_json(),
     )
-    scope = current_scope()
 
     async def perform() -> JsonValue:
         if scope:
             scope.journal.budget.check()
-        return (await _generate(model, asked, sampling)).model_dump(mode="json")
+        output = await _generate(model, asked, sampling)
+        return _without_shared(output, thread.tokens).model_dump(mode="json")
 
     answer = await ask("reply", question.model_dump(mode="json"), perform)
     output = StepOutput.model_validate(answer.value)
-    if scope:
+    if scope and not answer.copied:
         scope.journal.budget.charge(output.prompt_tokens, output.completion_tokens)
-    return Reply(answer.key, asked, output.choices)
+    new_ids = output.prompt_token_ids
+    before = (thread.tokens or ())[: output.prompt_shared]
+    whole = before + new_ids if new_ids is not None else None
+    return Reply(answer.key, asked, output.choices, whole)
+
+
+def _without_shared(output: StepOutput, before: tuple[int, ...] | None) -> StepOutput:
+    """Tokens of the parent's conversation are in the log already; a template may have rewritten them."""
+    ids = output.prompt_token_ids
+    if not before or ids is None or ids[: len(before)] != before:
+        return output
+    update = {"prompt_token_ids": ids[len(before) :], "prompt_shared": len(before)}
+    return output.model_copy(update=update)
 
 
 async def _generate(
@@ -144,7 +164,16 @@ async def _generate(
         choices=tuple(_choice(g) for g in generations),
         prompt_tokens=int(usage.get("prompt_tokens") or 0),
         completion_tokens=int(usage.get("completion_tokens") or 0),
+        prompt_token_ids=_prompt_ids(generations),
     )
+
+
+def _prompt_ids(generations: Sequence[ChatGeneration]) -> tuple[int, ...] | None:
+    for generation in generations:
+        ids = generation.message.response_metadata.get("prompt_token_ids")
+        if ids is not None:
+            return tuple(ids)
+    return None
 
 
 def _choice(generation: ChatGeneration) -> Choice:

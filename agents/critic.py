@@ -36,10 +36,11 @@ class Critic:
             template=prompt.template,
             sampling=replace(self.sampling, n=1),
         )
-        return _read(reply.choices[0].text)
+        return read_critique(reply.choices[0].text)
 
 
-def _read(text: str) -> Critique | None:
+def read_critique(text: str) -> Critique | None:
+    """The critique in an answer; None where it holds none."""
     found = json_object(text)
     if found is None:
         return None

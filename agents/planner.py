@@ -1,5 +1,6 @@
 """The planner: how to go about a task, before any code."""
 
+import re
 from dataclasses import dataclass, replace
 
 from langchain_core.language_models import BaseChatModel
@@ -17,6 +18,8 @@ class Plan:
     """Steps and edge cases, in order; empty where the model listed nothing."""
 
     steps: tuple[str, ...]
+    question: str = ""
+    """What the planner wants to know of the person first."""
 
     @property
     def text(self) -> str:
@@ -31,9 +34,24 @@ class Planner:
     model: BaseChatModel
     sampling: Sampling
 
-    async def plan(self, brief: Brief, *, recalled: str = "") -> Plan:
-        """A plan of at most eight lines."""
-        prompt = render("planner", brief=brief, examples=examples(brief), recalled=recalled)
+    async def plan(
+        self, brief: Brief, *, recalled: str = "", remarks: str = "", may_ask: bool = False
+    ) -> Plan:
+        """A plan of at most eight lines.
+
+        Args:
+            remarks: What the person said of earlier plans.
+            may_ask: Whether a person is there to answer a question.
+        """
+        template = "planner" if brief.entry_point else "planner_files"
+        prompt = render(
+            template,
+            brief=brief,
+            examples=examples(brief),
+            recalled=recalled,
+            remarks=remarks,
+            may_ask=may_ask,
+        )
         reply = await ask_model(
             self.model,
             prompt.text,
@@ -41,4 +59,15 @@ class Planner:
             template=prompt.template,
             sampling=replace(self.sampling, n=1),
         )
-        return Plan(bullet_lines(reply.choices[0].text, MAX_STEPS))
+        text = reply.choices[0].text
+        return Plan(bullet_lines(text, MAX_STEPS), question_in(text) if may_ask else "")
+
+
+def question_in(text: str) -> str:
+    """The question to the person in an answer; empty where there is none.
+
+    >>> question_in("- sort it\\nQUESTION: which order?")
+    'which order?'
+    """
+    found = re.search(r"^\s*(?:[-*]\s*)?QUESTION:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1).strip()[:500] if found else ""

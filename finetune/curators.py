@@ -1,48 +1,24 @@
 """Curators: pure functions that choose which answers become training rows."""
 
-import ast
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-from codojo.errors import ContaminationError
-from codojo.tasks.schema import Record, Verdict
-from codojo.trajectories.rows import PromptCompletion, RowSource
-from codojo.trajectories.schema import Message, Proposal, StepRef, Trajectory
+from codojo.errors import TaskError
+from codojo.finetune.curating import Curated, Curator, Guard, choose, curate
+from codojo.finetune.picks import ANY_ROLE, Answer, LeftOut, Pick, answers
+from codojo.tasks.schema import Suite
+from codojo.trajectories.rows import (
+    Preference,
+    PromptCompletion,
+    Row,
+    Stepwise,
+    TokenExact,
+    Unpaired,
+)
+from codojo.trajectories.schema import Trajectory
 
 MAX_COMPLETION_CHARS = 4000
-
-
-class Guard(Protocol):
-    """Finds text of tasks that nobody may learn from (`codojo.tasks.contamination`)."""
-
-    def find(self, text: str) -> list[str]:
-        """What of the gate and held-out tasks the text holds; empty if it is clean."""
-
-
-class CurationReport(Record):
-    """What a curator saw, kept and left out; `considered` is `kept` plus all of `left_out`."""
-
-    rollouts: int
-    considered: int
-    """Candidates of those rollouts."""
-    passed: int
-    """Candidates that passed their sealed tests in isolation."""
-    kept: int
-    left_out: dict[str, int]
-    """Candidates by the first reason that ruled them out."""
-    tasks: int
-    """Tasks with at least one row."""
-    completion_chars: int
-
-
-@dataclass(frozen=True)
-class Curated:
-    """Rows, and how they were chosen."""
-
-    rows: tuple[PromptCompletion, ...]
-    report: CurationReport
 
 
 def rft(
@@ -51,7 +27,7 @@ def rft(
     guard: Guard,
     per_task: int,
     max_completion_chars: int = MAX_COMPLETION_CHARS,
-) -> Curated:
+) -> Curated[PromptCompletion]:
     """Rows of a model's own answers that passed: rejection-sampling fine-tuning.
 
     Yuan et al. 2023, arXiv:2308.01825, after STaR (Zelikman et al. 2022, arXiv:2203.14465). They
@@ -76,180 +52,232 @@ def rft(
     """
     if per_task < 1:
         raise ValueError(f"per_task is {per_task}, must be >= 1; to drop a task, filter it out")
-    rollouts = considered = 0
-    left_out: Counter[str] = Counter()
-    passing: defaultdict[tuple[str, str], list[PromptCompletion]] = defaultdict(list)
-    for trajectory in trajectories:
-        rollouts += 1
-        _refuse_test_split(trajectory)
-        for proposal in trajectory.proposals:
-            considered += 1
-            found = _row(trajectory, proposal, max_completion_chars)
-            if isinstance(found, str):
-                left_out[found] += 1
-            else:
-                passing[found.source.suite, found.source.task_id].append(found)
-    rows: list[PromptCompletion] = []
-    for task in sorted(passing):
-        for row, reason in _choose(passing[task], guard, per_task):
-            if reason:
-                left_out[reason] += 1
-            else:
-                rows.append(row)
-    return Curated(
-        rows=tuple(rows),
-        report=CurationReport(
-            rollouts=rollouts,
-            considered=considered,
-            passed=considered - sum(left_out[reason] for reason in NOT_PASSED),
-            kept=len(rows),
-            left_out=dict(sorted(left_out.items())),
-            tasks=len({(row.source.suite, row.source.task_id) for row in rows}),
-            completion_chars=sum(len(row.completion[0].content) for row in rows),
-        ),
-    )
+    pick = Pick(splits=("train",), per_task=per_task, max_chars=max_completion_chars)
+    return curate(CALLS, trajectories, pick, guard)
 
 
-NOT_PASSED = ("no_split", "not_judged", "infra_error", "not_passed", "not_sealed", "not_isolated")
-"""Reasons that say a candidate has not earned its place; all others are about the row."""
+def require_isolated(suite: Suite) -> None:
+    """Refuse a suite that cannot give a row, before anything is spent on it.
 
-
-def _refuse_test_split(trajectory: Trajectory) -> None:
-    brief = trajectory.brief
-    if brief.split in ("gate", "held_out"):
-        raise ContaminationError(
-            f"rollout {trajectory.id} solves '{brief.task_id}' of the {brief.split} split, which "
-            "nobody may learn from; hand curators rollouts of train tasks only"
+    Raises:
+        TaskError: If the tests of every train task are files, which share a process with the answer.
+    """
+    train = suite.split("train")
+    if train and all(task.sealed.files is not None for task in train):
+        raise TaskError(
+            f"suite '{suite.name}' keeps its tests in files, which run in one process with the answer "
+            "(integrity: shared_process), so no answer to it is trained on; solve it with 'codojo run "
+            "--suite', score it with 'codojo judge', or improve on a suite of cases or checks"
         )
 
 
-def _row(
-    trajectory: Trajectory, proposal: Proposal, max_completion_chars: int
-) -> PromptCompletion | str:
-    """The row of one candidate, or the name of the reason why it has none."""
-    verdict, origin = proposal.verdict, proposal.origin
-    if trajectory.brief.split is None:
-        return "no_split"
-    if verdict is None:
-        return "not_judged"
-    if reason := _not_evidence(verdict):
-        return reason
-    if origin is None or origin.step not in trajectory.steps:
-        return "no_origin"
-    if proposal.candidate.files.keys() != {"solution.py"}:
-        return "several_files"
-    code = proposal.candidate.code.strip()
-    if "```" in code:
-        return "breaks_fence"
-    completion = f"```python\n{code}\n```"
-    if len(completion) > max_completion_chars:
-        return "too_long"
-    return PromptCompletion(
-        prompt=trajectory.prompt(origin.step),
-        completion=(Message(role="assistant", content=completion),),
-        source=_source(trajectory, origin, verdict),
-    )
+def calls(
+    trajectories: Iterable[Trajectory], *, guard: Guard, pick: Pick | None = None
+) -> Curated[PromptCompletion]:
+    """One row for each model call that the pick is about; `rft` is this with its own pick."""
+    return curate(CALLS, trajectories, pick or CALLS.pick, guard)
 
 
-def _not_evidence(verdict: Verdict) -> str | None:
-    if verdict.status == "infra_error":
-        return "infra_error"
-    if not verdict.passed:
-        return "not_passed"
-    if verdict.tests != "sealed":
-        return "not_sealed"
-    if verdict.isolation == "none" or verdict.integrity != "isolated":
-        return "not_isolated"
-    return None
+def labels(
+    trajectories: Iterable[Trajectory], *, guard: Guard, pick: Pick | None = None
+) -> Curated[Unpaired]:
+    """One row for each answer, with whether it passed, for KTO (Ethayarajh et al. 2024, arXiv:2402.01306).
 
-
-def _source(trajectory: Trajectory, origin: StepRef, verdict: Verdict) -> RowSource:
-    brief = trajectory.brief
-    return RowSource(
-        rollout=trajectory.id,
-        step=origin.step,
-        choice=origin.choice,
-        task_id=brief.task_id,
-        suite=brief.suite,
-        family=brief.family,
-        split=brief.split,
-        model=trajectory.steps[origin.step].output.model,
-        status=verdict.status,
-        tests=verdict.tests,
-        isolation=verdict.isolation,
-        integrity=verdict.integrity,
-        behaviour=verdict.behaviour,
-    )
-
-
-class _Choice(NamedTuple):
-    row: PromptCompletion
-    reason: str | None
-
-
-def _choose(rows: list[PromptCompletion], guard: Guard, per_task: int) -> Iterator[_Choice]:
-    """Each row of one task, with the reason why it is left out; None for those that are kept."""
-    seen: set[str] = set()
-    kept = 0
-    for row in sorted(rows, key=_rank):
-        text = row.completion[0].content
-        shape = code_shape(text.removeprefix("```python\n").removesuffix("\n```"))
-        if shape in seen:
-            yield _Choice(row, "duplicate")
-            continue
-        seen.add(shape)
-        if guard.find("\n\n".join(message.content for message in (*row.prompt, *row.completion))):
-            yield _Choice(row, "contaminated")
-        elif kept == per_task:
-            yield _Choice(row, "over_cap")
-        else:
-            kept += 1
-            yield _Choice(row, None)
-
-
-def _rank(row: PromptCompletion) -> tuple[int, str, int, str, str, int]:
-    text = row.completion[0].content
-    prompt_chars = sum(len(message.content) for message in row.prompt)
-    source = row.source
-    return len(text), text, prompt_chars, source.rollout, source.step, source.choice
-
-
-def code_shape(code: str) -> str:
-    """A text that is equal for programs equal up to layout, comments, docstrings, annotations, local names.
-
-    >>> code_shape("def f(xs):\\n    return sum(xs)") == code_shape("def f(a): return sum(a)  # .")
-    True
+    They label with a person's thumb or the sign of a score; our label is the verdict. Answers that nobody
+    could judge have none and are left out.
     """
-    try:
-        tree = ast.parse(code)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return code
-    bound = dict.fromkeys(name for node in ast.walk(tree) for name in _bound_locals(node))
-    names = {name: f"·{i}" for i, name in enumerate(bound)}
-    for node in ast.walk(tree):
-        _plain(node, names)
-    return ast.dump(tree)
+    return curate(LABELS, trajectories, pick or LABELS.pick, guard)
 
 
-def _bound_locals(node: ast.AST) -> Iterator[str]:
-    """Names that a function binds: its parameters and what its body assigns to."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.arg):
-                yield inner.arg
-            elif isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store):
-                yield inner.id
+def pairs(
+    trajectories: Iterable[Trajectory], *, guard: Guard, pick: Pick | None = None
+) -> Curated[Preference]:
+    """A passed and a failed answer to the same prompt of the same task, for DPO (Rafailov et al. 2023,
+    arXiv:2305.18290).
+
+    They pair by a person's choice; we by the verdict. Each answer is in one pair at most, and the partner of
+    a passed answer is the failed one closest to it in length, because DPO otherwise learns length (Park
+    et al. 2024, arXiv:2403.19159). The report counts answers: `considered` is twice `kept` plus all
+    of `left_out`.
+    """
+    return curate(PAIRS, trajectories, pick or PAIRS.pick, guard)
 
 
-def _plain(node: ast.AST, names: Mapping[str, str]) -> None:
-    """Rename locals and drop docstrings, in place."""
-    if isinstance(node, ast.Name):
-        node.id = names.get(node.id, node.id)
-    elif isinstance(node, ast.arg):
-        node.arg = names.get(node.arg, node.arg)
-        node.annotation = None
-    elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Module):
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:]
-        if not isinstance(node, ast.ClassDef | ast.Module):
-            node.returns = None
+def steps(
+    trajectories: Iterable[Trajectory], *, guard: Guard, pick: Pick | None = None
+) -> Curated[Stepwise]:
+    """The attempts of one conversation, each with whether it passed, for a process reward model.
+
+    Lightman et al. 2023, arXiv:2305.20050, label the steps of a proof by people. Our steps are whole attempts,
+    the first and its repairs, and the label is the sealed verdict on each, which the conversation itself
+    never saw. A conversation with an attempt that was not judged is left out.
+    """
+    return curate(STEPS, trajectories, pick or STEPS.pick, guard)
+
+
+def tokens(
+    trajectories: Iterable[Trajectory], *, guard: Guard, pick: Pick | None = None
+) -> Curated[TokenExact]:
+    """One row for each model call, as the tokens that went in and came out.
+
+    Calls whose tokens the log does not hold, because the engine gave none or redaction took them, are left
+    out (`not_token_exact`): text that is encoded anew may be other tokens.
+    """
+    return curate(TOKENS, trajectories, pick or TOKENS.pick, guard)
+
+
+def _calls(trajectory: Trajectory, pick: Pick) -> Iterator[Row | LeftOut]:
+    for found in _whole(trajectory, pick):
+        if isinstance(found, LeftOut):
+            yield found
+        else:
+            yield PromptCompletion.trusted(
+                source=found.source,
+                kind="prompt_completion",
+                prompt=found.prompt,
+                completion=(found.said,),
+                tools=found.step.input.tools,
+            )
+
+
+def _labels(trajectory: Trajectory, pick: Pick) -> Iterator[Row | LeftOut]:
+    for found in _whole(trajectory, pick):
+        if isinstance(found, LeftOut):
+            yield found
+        elif found.source.status == "unverified":
+            yield LeftOut("unverified")
+        else:
+            yield Unpaired.trusted(
+                source=found.source,
+                kind="unpaired",
+                prompt=found.prompt,
+                completion=(found.said,),
+                label=found.source.status == "passed",
+                tools=found.step.input.tools,
+            )
+
+
+def _whole(trajectory: Trajectory, pick: Pick) -> Iterator[Answer | LeftOut]:
+    for found in answers(trajectory, pick):
+        yield LeftOut("cut") if isinstance(found, Answer) and found.is_cut else found
+
+
+def _said(found: Answer) -> dict[str, Any]:
+    return {
+        "prompt": found.prompt,
+        "completion": (found.said,),
+        "tools": found.step.input.tools,
+        "source": found.source,
+    }
+
+
+def _pairs(rows: Sequence[Row], pick: Pick, guard: Guard) -> Iterator[Preference | LeftOut]:
+    by_prompt: defaultdict[object, list[Unpaired]] = defaultdict(list)
+    for row in choose(rows, pick.model_copy(update={"per_task": len(rows) + 1}), guard):
+        if isinstance(row, LeftOut):
+            yield row
+        else:
+            assert isinstance(row, Unpaired)
+            by_prompt[row.prompt, repr(row.tools)].append(row)
+    kept = 0
+    for prompt in sorted(by_prompt, key=repr):
+        passed = [row for row in by_prompt[prompt] if row.label]
+        failed = [row for row in by_prompt[prompt] if not row.label]
+        yield from [LeftOut("no_partner")] * abs(len(passed) - len(failed))
+        for good, bad in _closest(passed, failed):
+            if kept == pick.per_task:
+                yield from [LeftOut("over_cap")] * 2
+                continue
+            kept += 1
+            yield Preference.trusted(
+                source=good.source,
+                kind="preference",
+                prompt=good.prompt,
+                chosen=good.completion,
+                rejected=bad.completion,
+                rejected_source=bad.source,
+                tools=good.tools,
+            )
+
+
+def _closest(passed: list[Unpaired], failed: list[Unpaired]) -> Iterator[tuple[Unpaired, Unpaired]]:
+    """Each of the fewer with the free one of the others that is closest in length; all are in order."""
+    few, many = (passed, failed) if len(passed) <= len(failed) else (failed, passed)
+    free = list(many)
+    for one in few:
+        size = len(one.completion[0].content)
+        partner = min(free, key=lambda row: abs(len(row.completion[0].content) - size))
+        free.remove(partner)
+        yield (one, partner) if one.label else (partner, one)
+
+
+def _steps(trajectory: Trajectory, pick: Pick) -> Iterator[Row | LeftOut]:
+    found = {
+        (a.source.step, a.source.choice): a
+        for a in answers(trajectory, pick)
+        if isinstance(a, Answer) and a.source.status != "unverified"
+    }
+    origins = {(p.origin.step, p.origin.choice) for p in trajectory.proposals if p.origin}
+    chains = [_chain(trajectory, origin) for origin in sorted(origins)]
+    inner = {ref for chain in chains for ref in chain[:-1]}
+    for chain in chains:
+        if chain[-1] in inner:
+            continue
+        attempts = [found.get(ref) for ref in chain if ref in origins]
+        judged = [attempt for attempt in attempts if attempt is not None]
+        if len(judged) < len(attempts):
+            yield LeftOut("step_not_judged")
+            continue
+        yield Stepwise(
+            prompt="\n\n".join(m.content for m in judged[0].prompt if m.content),
+            completions=tuple(attempt.said.content for attempt in judged),
+            labels=tuple(attempt.source.status == "passed" for attempt in judged),
+            source=judged[-1].source,
+        )
+
+
+def _chain(trajectory: Trajectory, ref: tuple[str, int]) -> list[tuple[str, int]]:
+    """The answers of a conversation from the first to this one."""
+    chain = [ref]
+    step = trajectory.steps.get(ref[0])
+    while step and step.input.parent:
+        parent = step.input.parent
+        chain.append((parent.step, parent.choice))
+        step = trajectory.steps.get(parent.step)
+    return chain[::-1]
+
+
+def _tokens(trajectory: Trajectory, pick: Pick) -> Iterator[Row | LeftOut]:
+    for found in answers(trajectory, pick.model_copy(update={"learn": "answer"})):
+        if isinstance(found, LeftOut):
+            yield found
+            continue
+        prompt_ids = trajectory.prompt_token_ids(found.step.id)
+        if prompt_ids is None or found.choice.token_ids is None:
+            yield LeftOut("not_token_exact")
+            continue
+        yield TokenExact(
+            **_said(found),
+            prompt_ids=prompt_ids,
+            completion_ids=found.choice.token_ids,
+            logprobs=found.choice.logprobs,
+            finish_reason=found.choice.finish_reason,
+            reward=float(found.source.status == "passed"),
+        )
+
+
+def _choose(rows: Sequence[Any], pick: Pick, guard: Guard) -> Iterator[Any]:
+    return choose(rows, pick, guard)
+
+
+CALLS = Curator("calls", PromptCompletion, PromptCompletion, _calls, _choose, Pick())
+LABELS = Curator("labels", Unpaired, Unpaired, _labels, _choose, Pick(only="all"))
+PAIRS = Curator("pairs", Preference, Unpaired, _labels, _pairs, Pick(only="all"))
+STEPS = Curator("steps", Stepwise, Stepwise, _steps, _choose, Pick(only="all"))
+_AS_SAMPLED = Pick(only="all", roles=(ANY_ROLE,), learn="answer", dedupe="none")
+TOKENS = Curator("tokens", TokenExact, TokenExact, _tokens, _choose, _AS_SAMPLED)
+
+CURATORS: dict[type[Row], Curator[Any]] = {
+    c.makes: c for c in (CALLS, LABELS, PAIRS, STEPS, TOKENS)
+}
+"""The curator that makes each kind of row."""

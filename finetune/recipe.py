@@ -70,6 +70,8 @@ class Manifest(Record):
     accumulate: int
     """Pieces each batch was cut into, so that it fitted into memory."""
     versions: dict[str, str]
+    rollouts: tuple[str, ...] = ()
+    """Where its rows came from, so that it can be retired when one is forgotten; empty: not known."""
 
 
 def make_recipe(

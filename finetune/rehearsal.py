@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codojo.finetune.curators import Guard
+from codojo.finetune.curating import Guard
 from codojo.trajectories.rows import PromptCompletion, RowSource
 from codojo.trajectories.schema import Message
 

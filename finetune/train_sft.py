@@ -143,6 +143,7 @@ def run(job: Job, say: Say) -> None:
         resumed_at=resumed_at,
         accumulate=job.accumulate,
         versions={name: importlib.metadata.version(name) for name in PACKAGES},
+        rollouts=tuple(sorted({row.source.rollout for row in rows})),
     )
     (adapter / MANIFEST).write_text(json.dumps(manifest.model_dump(mode="json"), indent=2) + "\n")
 

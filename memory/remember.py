@@ -33,6 +33,7 @@ async def remember(entry: Entry, *, log: Log, store: ChromaStore | None, guard: 
     Raises:
         ContaminationError: If the entry comes from, or gives away, a gate or held-out task.
     """
+    entry = type(entry).model_validate(log.redactor.redact(entry.model_dump(mode="json")).value)
     refuse_contaminated(entry, guard)
     await log.write(MEMORY_WRITTEN, written(entry), entry.provenance.rollout)
     if store is not None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 MAX_LISTED = 10_000
+OURS = [name for name in sys.modules if name.partition(".")[0] == "codojo"]
+"""Modules that a program must not find. Listed once, because a fork that looks through every name
+there is copies the pages that they lie in; it keeps the modules alive for the same reason."""
 
 
 def put(path: str, content: bytes) -> None:
@@ -205,7 +208,8 @@ def _become(question: dict[str, Any], pipes: tuple[int, int, int]) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         argv = question["argv"]
         os.chdir(question["cwd"] or ".")
-        os.environ.update(question["env"])
+        if question["env"]:
+            os.environ.update(question["env"])
         if "code" in question:
             _interpret(question["code"], argv)
         if argv[0] == "python":
@@ -219,8 +223,7 @@ def _become(question: dict[str, Any], pipes: tuple[int, int, int]) -> NoReturn:
 
 def _interpret(code: str, argv: list[str]) -> NoReturn:
     """Run Python text in this very process, which is a fresh fork: no interpreter need be started."""
-    for name in [name for name in sys.modules if name.partition(".")[0] == "codojo"]:
-        del sys.modules[name]
+    _kept = [sys.modules.pop(name) for name in ("__main__", *OURS)]
     main = sys.modules["__main__"] = types.ModuleType("__main__")
     sys.argv = argv
     status = 0

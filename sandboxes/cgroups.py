@@ -1,7 +1,8 @@
-"""Memory and processes of a whole cage, counted by the kernel where this machine lets us ask it.
+"""Memory, processes and processor time of a whole cage, kept by the kernel where this machine lets us ask it.
 
 With a control group nothing can be held where nobody counts it (socket buffers, pipes, files in
-memory), and no sampling is needed. Version 2 and version 1 of the interface; neither is writable for
+memory), and no sampling is needed. A cage of a thousand runnable threads gets as much processor time as
+one of a single thread. Version 2 and version 1 of the interface; neither is writable for
 an ordinary user unless someone delegated it, and then the supervisor's own sums have to do.
 """
 
@@ -17,6 +18,8 @@ from typing import NamedTuple
 from codojo.sandboxes.contract import Limits
 
 PREFIX = "codojo-"
+SHARES = 1024
+"""Of processor time, for a group of ordinary priority; a step of niceness is a fifth less or more."""
 CLOSE_TRIES, CLOSE_WAIT_S = 100, 0.01
 _number = itertools.count()
 
@@ -28,6 +31,14 @@ class Hierarchy(NamedTuple):
     memory: Path
     pids: Path
     """The same folder as `memory` in version 2."""
+    processor: Path | None = None
+    """In version 1; in version 2 it is the same folder, too. None: threads compete one by one."""
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Each place where a group has a folder, once."""
+        places = (self.memory, self.pids, self.processor or self.memory)
+        return tuple(dict.fromkeys(places))
 
 
 class Cgroup:
@@ -37,9 +48,19 @@ class Cgroup:
         name = f"{PREFIX}{os.getpid()}-{next(_number)}"
         self._version = hierarchy.version
         self._memory, self._pids = hierarchy.memory / name, hierarchy.pids / name
+        self._folders = [place / name for place in hierarchy.folders]
         self._processes = 0
-        for folder in {self._memory, self._pids}:
+        self._refusals = 0
+        for folder in self._folders:
             folder.mkdir()
+        # As it would be without a group: whoever runs codojo at a low priority means its cages, too.
+        nice = os.getpriority(os.PRIO_PROCESS, 0)
+        if self._version == 2:
+            with contextlib.suppress(OSError):  # the controller may not be ours to use
+                (self._memory / "cpu.weight.nice").write_text(str(nice))
+        elif hierarchy.processor is not None:
+            shares = max(2, round(SHARES / 1.25**nice))
+            (hierarchy.processor / name / "cpu.shares").write_text(str(shares))
         if self._version == 1:
             # The kernel kills one process only, which the cage would report as that one's own end.
             # So it waits instead, and the supervisor ends the whole cage.
@@ -61,10 +82,11 @@ class Cgroup:
             with contextlib.suppress(FileNotFoundError):
                 (self._memory / name).write_text(value)
         (self._pids / "pids.max").write_text(str(self._processes))
+        self.mark()
 
     def add(self, pid: int) -> None:
         """Take in a process; those that it starts from now on are in as well."""
-        for folder in {self._memory, self._pids}:
+        for folder in self._folders:
             (folder / "cgroup.procs").write_text(str(pid))
 
     @property
@@ -80,14 +102,34 @@ class Cgroup:
             return "oom_kill 0" not in events
         return "under_oom 1" in (self._memory / "memory.oom_control").read_text()
 
+    def mark(self) -> None:
+        """Count refusals of memory from now on: a program begins."""
+        self._refusals = self._counted_refusals()
+
+    def lacked_memory(self) -> bool:
+        """Whether the kernel had none left for it since it was marked, or since this was last asked.
+
+        What asks in a system call is then refused, and may die of that by any signal.
+        """
+        before = self._refusals
+        self.mark()
+        return self._refusals > before
+
+    def _counted_refusals(self) -> int:
+        """How often it was at its limit; in version 2 without what could be freed in time."""
+        if self._version == 1:
+            return int((self._memory / "memory.failcnt").read_text())
+        events = dict(map(str.split, (self._memory / "memory.events").read_text().splitlines()))
+        return int(events.get("oom", 0)) + int(events.get("oom_kill", 0))
+
     def drop(self) -> None:
         """Remove it, empty as it was made."""
-        for folder in {self._memory, self._pids}:
+        for folder in self._folders:
             folder.rmdir()
 
     async def close(self) -> None:
         """Remove it. What is in it has been killed; the last of that may take a moment to be gone."""
-        for folder in {self._memory, self._pids}:
+        for folder in self._folders:
             for _ in range(CLOSE_TRIES):
                 try:
                     folder.rmdir()
@@ -141,12 +183,24 @@ def _candidates() -> list[Hierarchy]:
             [places[name] / own[key].lstrip("/") for key in own if name in key.split(",")]
             for name in ("memory", "pids")
         ]
-        found += [Hierarchy(1, *pair) for pair in zip(*paths, strict=False)]
-        found.append(Hierarchy(1, places["memory"], places["pids"]))
+        processor = _processor(places, own)
+        found += [
+            Hierarchy(1, memory, pids, processor) for memory, pids in zip(*paths, strict=False)
+        ]
+        found.append(Hierarchy(1, places["memory"], places["pids"], processor))
     if "" in places:
         here = places[""] / own.get("", "/").lstrip("/")
         found += [Hierarchy(2, here, here), Hierarchy(2, here.parent, here.parent)]
     return [each for each in found if each.memory.is_dir() and each.pids.is_dir()]
+
+
+def _processor(places: dict[str, Path], own: dict[str, str]) -> Path | None:
+    """Where processor time is shared out below us; None where that is not ours to do."""
+    below = [own[key] for key in own if "cpu" in key.split(",")]
+    if "cpu" not in places or not below:
+        return None
+    here = places["cpu"] / below[0].lstrip("/")
+    return here if (here / "cpu.shares").exists() and os.access(here, os.W_OK) else None
 
 
 def _works(hierarchy: Hierarchy) -> bool:
@@ -165,7 +219,7 @@ def _works(hierarchy: Hierarchy) -> bool:
 
 
 def _sweep(hierarchy: Hierarchy) -> None:
-    for place in {hierarchy.memory, hierarchy.pids}:
+    for place in hierarchy.folders:
         for folder in place.glob(f"{PREFIX}*"):
             owner = folder.name.removeprefix(PREFIX).partition("-")[0]
             if owner.isdigit() and not Path(f"/proc/{owner}").exists():

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.contract import GRACE_S, CageEnded, Limits, Metered, OpenProcess, Sandbox
 from codojo.sandboxes.reading import (
     Finding,
     cage_ended,
@@ -19,11 +19,14 @@ from codojo.sandboxes.reading import (
 from codojo.sandboxes.sources import program
 from codojo.tasks.schema import Candidate, Check, TestSource
 
-GRACE_S = 2.0
-
 
 class CageLost(Exception):
     """A cage died for no reason of the candidate's or the test's that we know."""
+
+
+async def died_of_memory(process: OpenProcess | None) -> bool:
+    """Whether what died in a cage did so at its cap of memory, as far as the kernel has counted."""
+    return isinstance(process, Metered) and await process.lacked_memory()
 
 
 async def run_check(
@@ -120,7 +123,7 @@ async def _receive(process: OpenProcess) -> bytes:
 
 def _lost(end: CageEnded) -> Exception:
     """Ended at a limit, which says something; or for no known reason, so that another may be tried."""
-    return CageLost(str(end)) if end.ended in ("exited", "killed") else end
+    return CageLost(str(end)) if end.lost else end
 
 
 def _line(head: object) -> bytes:

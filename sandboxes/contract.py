@@ -18,6 +18,9 @@ needs it any more, or by someone outside. The rest: by us, at that limit."""
 
 Signal = Literal["timeout", "memory", "pids", "output"]
 
+GRACE_S = 2.0
+"""How much longer than a program in a cage takes its time the host waits, before it gives up the cage."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -104,6 +107,11 @@ class CageEnded(Exception):
         super().__init__(message)
         self.ended = ended
 
+    @property
+    def lost(self) -> bool:
+        """Whether no limit of ours explains it: it ended by itself or by another hand."""
+        return self.ended in ("exited", "killed")
+
 
 class OpenProcess(Protocol):
     """A running program that is spoken to in frames: four bytes of length, then that many bytes."""
@@ -122,6 +130,15 @@ class OpenProcess(Protocol):
         Raises:
             CageEnded: If the program is gone, or the frame is too large (`output`).
         """
+        ...
+
+
+@runtime_checkable
+class Metered(Protocol):
+    """An open process whose memory the kernel counts; of others nobody knows why something in them died."""
+
+    async def lacked_memory(self) -> bool:
+        """Whether memory was refused in there, since it was opened or since this was last asked."""
         ...
 
 

@@ -51,11 +51,16 @@ USER = "65534:65534"
 WORK = "/tmp/work"  # noqa: S108  # a path inside the cage, on its own tmpfs
 PATH = "/usr/local/bin:/usr/bin:/bin"
 """Where the image's Python is looked for. The one variable that a program finds."""
-BOOT_IN_WORK = f"import os\nos.mkdir({WORK!r})\nos.chdir({WORK!r})\n{BOOT}"
+SHUT = "import ctypes\nctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
+"""Not dumpable: else a candidate's process, which is the same user's, could write the memory of the first
+process and take its pipes through `/proc/1`."""
+BOOT_IN_WORK = f"import os\nos.mkdir({WORK!r})\nos.chdir({WORK!r})\n{SHUT}\n{BOOT}"
 MIN_PIDS = 10
 """What the engine's own start needs; a smaller cap is held by the watch alone."""
 GONE_S = 2
 """How long an engine may take to notice that a container has ended."""
+OOM_TOLD_S = 0.5
+"""How much later than of a death the engine may hear that it was for want of memory."""
 COMPLAINT_BYTES = 2000
 MASKED = (
     *("/sys", "/dev/mqueue", "/dev/pts", "/etc/hosts", "/etc/resolv.conf"),
@@ -274,6 +279,10 @@ class Contained:
         except (asyncio.IncompleteReadError, ConnectionError) as err:
             raise CageEnded(await self._why(), "the program ended without an answer") from err
 
+    async def lacked_memory(self) -> bool:
+        """Whether the kernel killed something in it for that."""
+        return await asyncio.to_thread(self._was_out_of_memory)
+
     async def await_marker(self, marker: bytes) -> None:
         """Let the program begin, and wait until it is behind its walls and limits.
 
@@ -324,6 +333,17 @@ class Contained:
             self.ended = self.ended or seen
         return self.ended
 
+    def _was_out_of_memory(self) -> bool:
+        """What the engine knows of it; it may hear so a moment after the death. Blocks."""
+        deadline = time.monotonic() + OOM_TOLD_S
+        with contextlib.suppress(*failures()):
+            while not self.client.inspect_container(self.id)["State"].get("OOMKilled"):
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(OOM_TOLD_S / 10)
+            return True
+        return False
+
     def _seen(self) -> Ended:
         """How it looks from outside. Blocks."""
         try:
@@ -333,7 +353,9 @@ class Contained:
             return "killed"
         if state.get("OOMKilled"):
             return "memory"
-        return "killed" if state.get("ExitCode") == 137 else "exited"
+        if state.get("ExitCode") != 137:
+            return "exited"
+        return "memory" if self._was_out_of_memory() else "killed"
 
 
 def _socket_of(attached: Any) -> socket.socket:

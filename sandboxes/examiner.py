@@ -68,7 +68,6 @@ def run_child(job: dict[str, Any], question: dict[str, Any], place: str) -> tupl
         os.chdir(place)
         for name in [name for name in sys.modules if name.partition(".")[0] == "codojo"]:
             del sys.modules[name]
-        sys.path.insert(0, place)
         run = run_unittest if question["framework"] == "unittest" else run_pytest
         try:
             run(question["path"], place)
@@ -90,6 +89,8 @@ def run_unittest(path: str, place: str) -> None:
     import importlib.util
     import unittest
 
+    # Only now: what the runner itself imports must not be the candidate's.
+    sys.path.insert(0, place)
     spec = importlib.util.spec_from_file_location("tests", os.path.join(place, path))
     assert spec is not None and spec.loader is not None
     module = sys.modules["tests"] = importlib.util.module_from_spec(spec)
@@ -140,11 +141,14 @@ def run_pytest(path: str, place: str) -> None:
     """Every test of a file, by pytest without plugins, settings or conftest of anybody."""
     sys.path.append(TOOLS)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    import difflib  # noqa: F401  # pytest does so late
+
     try:
         import pytest
     except ImportError:
         report("", "unsupported", "this sandbox has no pytest")
         return
+    sys.path.insert(0, place)
     outcomes: dict[str, tuple[str, str]] = {}
 
     class Reporter:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
-from codojo.sandboxes.checking import GRACE_S, CageLost
-from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.checking import CageLost, died_of_memory
+from codojo.sandboxes.contract import GRACE_S, CageEnded, Limits, OpenProcess, Sandbox
 from codojo.sandboxes.reading import Finding, cage_ended, strict_json, without_answer
 from codojo.sandboxes.sources import program
 from codojo.tasks.schema import Candidate, Status, TestFiles
@@ -28,6 +28,12 @@ IGNORED = frozenset(
     }
 )
 """Files that would steer the runner; a candidate's are left out."""
+RUNNERS = frozenset(
+    {
+        *("pytest", "_pytest", "unittest", "pluggy", "iniconfig", "packaging", "pygments", "py"),
+    }
+)
+"""Modules that would be run in place of the runner's own."""
 SUFFIXES = ("again", "also", "twice", "more", "too", "once", "still", "both", "plain", "simple")
 OUTCOMES: dict[str, Status] = {"passed": "passed", "failed": "failed", "skipped": "failed"}
 
@@ -81,7 +87,7 @@ async def run_files(
                 if PurePosixPath(path).suffix == ".py":
                     findings += await _examine(process, path, tests.files[path], nonce)
         except CageEnded as end:
-            if end.ended in ("exited", "killed"):
+            if end.lost:
                 raise CageLost(str(end)) from end
             findings.append(cage_ended("files", end.ended))
     return findings
@@ -89,17 +95,26 @@ async def run_files(
 
 def laid_out(candidate: Candidate, tests: TestFiles) -> tuple[dict[str, str], str]:
     """The candidate's files as they are put beside the tests, and which of them are left out."""
-    files = dict(candidate.files)
+    files = {str(PurePosixPath(path)): text for path, text in candidate.files.items()}
     if files.keys() == {"solution.py"}:
         files = {tests.target: files["solution.py"]}
-    planted = sorted(path for path in files if _steers(path) or path in tests.files)
+    planted = sorted(path for path in files if _steers(path) or _is_in_the_way(path, tests.files))
     return {path: text for path, text in files.items() if path not in planted}, ", ".join(planted)
 
 
 def _steers(path: str) -> bool:
     pure = PurePosixPath(path)
-    outside = pure.is_absolute() or ".." in pure.parts
-    return outside or pure.name in IGNORED or pure.suffix == ".pth"
+    outside = pure.is_absolute() or ".." in pure.parts or not pure.parts
+    if outside or pure.name in IGNORED or pure.suffix == ".pth":
+        return True
+    return pure.parts[0].partition(".")[0] in RUNNERS
+
+
+def _is_in_the_way(path: str, tests: Iterable[str]) -> bool:
+    """Whether it would stand where a test file goes, or be a folder there, or need a folder of that name."""
+    return any(
+        path == test or path.startswith(f"{test}/") or test.startswith(f"{path}/") for test in tests
+    )
 
 
 async def _examine(process: OpenProcess, path: str, text: str, nonce: str) -> list[Finding]:
@@ -109,7 +124,10 @@ async def _examine(process: OpenProcess, path: str, text: str, nonce: str) -> li
     canaries = with_canaries(path, text, wanted, framework, random.Random(secrets.token_bytes(16)))
     question = {"path": path, "text": canaries.text, "framework": framework}
     await process.send(json.dumps(question).encode() + b"\n")
-    return read_report(_split(await process.receive(), nonce, path), path, wanted, canaries)
+    findings = read_report(_split(await process.receive(), nonce, path), path, wanted, canaries)
+    if any(each.reason == "abort" for each in findings) and await died_of_memory(process):
+        return [cage_ended(each.outcome.id, "memory") for each in findings]
+    return findings
 
 
 def with_canaries(

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 
 from codojo.canonical import content_hash
 from codojo.errors import SandboxError
-from codojo.sandboxes.checking import CageLost, run_check
-from codojo.sandboxes.contract import CageEnded, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.checking import CageLost, died_of_memory, run_check
+from codojo.sandboxes.contract import GRACE_S, CageEnded, Limits, OpenProcess, Sandbox
 from codojo.sandboxes.examining import run_files
 from codojo.sandboxes.reading import (
     Answer,
@@ -44,8 +44,6 @@ from codojo.tasks.schema import (
 
 T = TypeVar("T")
 
-GRACE_S = 2.0
-"""How much longer than the runner the judge waits for one case, before it gives up the cage."""
 MAX_STOPS = 2
 """Cases that may end at a limit before the rest is not run."""
 
@@ -189,13 +187,15 @@ class _Cage:
             answer = await self._ask({"case": number, "args": case.args})
         except CageEnded as end:
             await self.close()
-            if end.ended in ("exited", "killed"):
+            if end.lost:
                 raise CageLost(str(end)) from end
             return cage_ended(case.id, end.ended)
         except Forged as err:
             return without_answer(case.id, "error", str(err), "abort")
         except TimeoutError:
             return without_answer(case.id, "timeout", "no answer in time", "wall")
+        if answer.end == "ended" and answer.signal and await died_of_memory(self._process):
+            return cage_ended(case.id, "memory")
         return read_case(answer, case, self._entry_point, source)
 
     async def _ask(self, question: dict[str, Any]) -> Answer:

@@ -62,10 +62,11 @@ def system_call(number: int) -> None:
         raise OSError(ctypes.get_errno(), "refused")
 
 
-def processes() -> int:
-    """How many processes there could be at once, this one included."""
+def processes() -> None:
+    """Say how many processes there are at once, this one included, as it goes: at a cap it may be killed."""
     count = 1
     while count < 2000:
+        os.write(1, b"%d\n" % count)
         try:
             pid = os.fork()
         except OSError:
@@ -74,7 +75,6 @@ def processes() -> int:
             time.sleep(60)
             os._exit(0)
         count += 1
-    return count
 
 
 def megabytes() -> int:
@@ -171,6 +171,6 @@ def main(bait: dict[str, Any]) -> None:
 
 
 if sys.argv[1] == "processes":
-    print(processes())
+    processes()
 else:
     main(json.loads(sys.argv[1]))

@@ -15,7 +15,7 @@ from codojo.sandboxes import cgroups
 from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import CageEnded, Ended, Limits
 from codojo.sandboxes.sources import Program
-from codojo.sandboxes.supervisor import SUPERVISOR, Watched, tree
+from codojo.sandboxes.supervisor import SUPERVISOR, Role, Watched, tree
 
 T = TypeVar("T")
 
@@ -107,31 +107,37 @@ class Caged:
     def ended(self) -> Ended:
         """How it ended, as far as we had a hand in it."""
         group = self.watched.cgroup
-        if self.watched.ended is None and group is not None and group.is_out_of_memory:
-            return "memory"
+        if self.watched.ended is None and group is not None and group.lacked_memory():
+            self.watched.ended = "memory"
         return self.watched.ended or "exited"
 
+    async def lacked_memory(self) -> bool:
+        """Whether a control group proves that memory was refused."""
+        return self.watched.cgroup is not None and self.watched.cgroup.lacked_memory()
 
-async def gone(watched: Watched) -> None:
-    """Wait until the process we watch has ended, whoever still holds its pipes."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(watched.pidfd, ended.set)
+
+async def readable(*descriptors: int) -> None:
+    """Wait until one has something to read, be it its end; a pidfd has when its process has ended."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    for descriptor in descriptors:
+        loop.add_reader(descriptor, ready.set)
     try:
-        await ended.wait()
+        await ready.wait()
     finally:
-        loop.remove_reader(watched.pidfd)
+        for descriptor in descriptors:
+            loop.remove_reader(descriptor)
 
 
 async def end_tree(watched: Watched) -> None:
-    """End a tree and wait until it is gone."""
+    """End a tree and wait until it is gone, whoever still holds its pipes."""
     SUPERVISOR.release(watched)
     watched.end("exited" if watched.exited() else "killed")
     try:
         async with asyncio.timeout(GRACE_S):
-            await gone(watched)
+            await readable(watched.pidfd)
     except TimeoutError:
-        watched.kill_guard()
-        await gone(watched)
+        watched.kill()
+        await readable(watched.pidfd)
 
 
 async def uncancelled(ending: Awaitable[T]) -> T:
@@ -167,7 +173,8 @@ async def started(launch: Launch, limits: Limits, program: Program) -> AsyncIter
         raise
     assert process.stdin is not None and process.stdout is not None
     try:
-        watched = Watched(process.pid, limits, time.monotonic() + START_S, launch.sealed)
+        role: Role = "guard" if launch.sealed else "leader"
+        watched = Watched(process.pid, limits, time.monotonic() + START_S, role)
     except ProcessLookupError:
         await process.wait()
         raise SandboxError(f"the cage did not start: {await _complaint(process)}") from None
@@ -218,6 +225,10 @@ async def _reaped(process: asyncio.subprocess.Process) -> None:
         transport.get_pipe_transport(number).close()
     await process.wait()
     transport.close()
+    # It was gone before it read: told elsewhere, and Python warns of an error that nobody took.
+    assert process.stdin is not None
+    with contextlib.suppress(OSError):
+        await process.stdin.wait_closed()
 
 
 async def _spawn(launch: Launch, argv: Sequence[str]) -> asyncio.subprocess.Process:

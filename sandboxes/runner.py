@@ -1,4 +1,4 @@
-# ruff: noqa: PTH208, S108
+# ruff: noqa: PTH116, PTH208, S108
 # Every module imported here is paid for by every candidate; running its code is the point.
 """Runs inside a cage: gives each case to a fresh child process and passes on what the child answers.
 
@@ -38,31 +38,33 @@ def serve(job: dict[str, Any], source: int, target: int) -> None:
             __import__(name)
     # Asked of the kernel, too: what lies in /tmp is the cage's own business in a cage of its own only.
     alone = job["sealed"] and os.getpid() == 1
-    found = _inherited()
+    found = _inherited(alone)
     while (asked := read_question(source)) is not None:
         case, _ = asked
         head, answer = run_child(job, case)
         head["nonce"], head["case"] = job["nonce"], case["case"]
-        scratch = alone and any(_scratch(folder) for folder in SCRATCH)
-        head["spoilt"] = scratch or _inherited() != found
+        head["spoilt"] = _inherited(alone) != found
         write_frame(target, head, answer)
         del head, answer  # the next child is a fork of this very frame
 
 
-def _inherited() -> tuple[object, ...]:
-    """What the next case inherits from this process, and a case may change: they are one user's."""
+def _inherited(alone: bool) -> tuple[object, ...]:
+    """What the next case inherits of this process and its folders, and a case may change: they are one user's."""
     limits = tuple(resource.getrlimit(number) for number in RLIMITS)
     return (
         limits,
         os.getpriority(os.PRIO_PROCESS, 0),
         os.sched_getaffinity(0),
         os.sched_getscheduler(0),
+        [_marks(folder) for folder in SCRATCH if alone],
     )
 
 
-def _scratch(folder: str) -> bool:
-    """Whether a case left something behind."""
-    return bool(set(os.listdir(folder)) - {"work"})
+def _marks(folder: str) -> tuple[object, ...]:
+    """What a case could leave in a folder, or write on the folder itself: names, times, rights, attributes."""
+    names, seen = sorted(os.listdir(folder)), os.stat(folder)
+    times = (seen.st_mtime_ns, seen.st_ctime_ns)
+    return names, times, seen.st_mode, sorted(os.listxattr(folder))
 
 
 def run_child(job: dict[str, Any], case: dict[str, Any]) -> tuple[dict[str, Any], bytes]:

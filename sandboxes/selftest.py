@@ -77,7 +77,13 @@ async def require(sandbox: Sandbox) -> Capabilities:
     known = sandbox.capabilities
     key = (type(sandbox).__qualname__, known.level, known.image)
     if key not in _proved:
-        proved = await prove(sandbox)
+        try:
+            proved = await prove(sandbox)
+        except SandboxError as err:
+            raise SandboxError(
+                f"the {known.level} sandbox cannot be started here: {err}; allow what it asks for, set "
+                "sandbox.backend to another, or pass --unsafe-no-sandbox to run candidates without walls"
+            ) from err
         if proved.failed:
             what = "; ".join(f"{barrier.name}: {barrier.how}" for barrier in proved.failed)
             raise SandboxError(
@@ -179,8 +185,10 @@ async def _probe(sandbox: Sandbox, bait: _Bait) -> dict[str, object]:
             ) from None
         # Apart, because whoever reaches the cap of processes may be killed there.
         bomb = await workspace.exec(["-c", "processes"], code=code)
-    capped = bomb.ended == "pids"
-    seen["processes"] = PROBE_LIMITS.processes if capped else int(bomb.stdout.strip() or 0)
+    # What it said last may be lost with the cage.
+    capped = PROBE_LIMITS.processes if bomb.ended == "pids" else 0
+    alive = max(map(int, bomb.stdout.split()), default=0)
+    seen["processes"] = max(alive, capped)
     return seen
 
 

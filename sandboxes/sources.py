@@ -11,7 +11,7 @@ SHARED = (
     "codojo.sandboxes.frames",
     "codojo.sandboxes.solution",
 )
-"""Modules that our programs have in common with us; standard library only."""
+"""Modules that our programs have in common with us, each after those that it imports; standard library only."""
 NAMES = ("runner", "answerer", "tester", "examiner", "attendant")
 """Our programs; a warm cage has them ready."""
 
@@ -27,7 +27,9 @@ class Program:
 
     def whole(self) -> str:
         """The text, with the modules that it needs, for an empty interpreter."""
-        return f"{shared_modules()}\n{self._run()}" if self.shared else self.text
+        if not self.shared:
+            return self.text
+        return f"{shared_modules(_imported(self.text))}\n{self._run()}"
 
     def _run(self) -> str:
         name = f"{self.name}.py"
@@ -42,15 +44,32 @@ def program(name: str) -> Program:
 
 
 @cache
-def shared_modules() -> str:
-    """Python text that defines the shared modules."""
-    packages = sorted({module.rpartition(".")[0] for module in SHARED})
-    known = ("codojo", *packages, *SHARED)
+def shared_modules(wanted: tuple[str, ...] = SHARED) -> str:
+    """Python text that defines some of the shared modules, in their order."""
+    packages = sorted({module.rpartition(".")[0] for module in wanted})
+    known = ("codojo", *packages, *wanted)
     lines = ["import sys, types"]
     lines += [f"sys.modules[{module!r}] = types.ModuleType({module!r})" for module in known]
-    for module in SHARED:
-        text = Path(str(import_module(module).__file__)).read_text(encoding="utf-8")
+    for module in wanted:
+        text = _text(module)
         package, _, name = module.rpartition(".")
         lines.append(f"exec(compile({text!r}, {module!r}, 'exec'), vars(sys.modules[{module!r}]))")
         lines.append(f"sys.modules[{package!r}].{name} = sys.modules[{module!r}]")
     return "\n".join(lines)
+
+
+@cache
+def _imported(text: str) -> tuple[str, ...]:
+    """The shared modules that a program needs: a fresh cage pays for the compiling of each."""
+    wanted: list[str] = []
+    for module in reversed(SHARED):
+        package, _, name = module.rpartition(".")
+        lines = (f"from {module} import", f"from {package} import {name}")
+        texts = [text, *map(_text, wanted)]
+        if any(line in each for line in lines for each in texts):
+            wanted.insert(0, module)
+    return tuple(wanted)
+
+
+def _text(module: str) -> str:
+    return Path(str(import_module(module).__file__)).read_text(encoding="utf-8")

@@ -2,7 +2,7 @@
 
 One daemon thread serves all cages of a process, so that a busy event loop never means that nobody
 is watching. It looks about every 30 ms. Where there are no control groups (`cgroups.py`) it adds up the
-tree itself: memory can then overshoot by what is written in that time, which `RLIMIT_AS` bounds for each
+tree itself, and has large ones give way to others: memory can then overshoot by what is written in that time, which `RLIMIT_AS` bounds for each
 process.
 """
 
@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from codojo.sandboxes.cgroups import Cgroup
 from codojo.sandboxes.contract import Ended, Limits
@@ -24,21 +24,27 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 INODE_BYTES = 1024
 """Kernel memory that one file of a tmpfs costs beside its content, rounded up."""
 TMPFS = ("tmp", "dev/shm")
+PATIENT_TASKS = 8
+"""A tree of more threads than this runs when others do not, where no control group keeps it in its share."""
 FREE_DESCRIPTORS = 16
 SOCKET_BYTES = 208 << 10
 """What may wait in a socket, unseen; each open file of a process past the free ones counts as that."""
 
 
+Role = Literal["leader", "guard", "first"]
+"""What the process is that we watch: the leader of a session, in no namespace of its own; or the guard
+of a pid namespace, whose first process is its one child; or that first process itself."""
+
+
 @dataclass(slots=True, eq=False)
 class Watched:
-    """One cage: the process we started, and when and why it must end."""
+    """One cage: the process that stands for it, and when and why it must end."""
 
     pid: int
     limits: Limits
     deadline: float
     """On the monotonic clock."""
-    sealed: bool
-    """Whether the process only guards a pid namespace, whose first process is its one child."""
+    role: Role
     tmpfs: bool = False
     """Whether `/tmp` and `/dev/shm` in there are mounted, and so count as its memory."""
     cgroup: Cgroup | None = None
@@ -53,13 +59,15 @@ class Watched:
     def end(self, why: Ended) -> None:
         """Kill the tree; the first reason given stays."""
         self.ended = self.ended or why
-        if self.sealed:
+        if self.role == "guard":
             kill_cage(self.pid, self.pidfd)
+        elif self.role == "first":
+            self.kill()
         else:
             kill_plain(self.pid)
 
-    def kill_guard(self) -> None:
-        """Kill the process we started; in a cage its first process then dies by the kernel's hand."""
+    def kill(self) -> None:
+        """Kill the process itself; with a guard or a first process the kernel ends the whole cage."""
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
@@ -113,11 +121,14 @@ class Supervisor:
         if watched.cgroup is not None:
             _check_group(watched, watched.cgroup)
             return
-        tasks, pids = tree(watched.pid, itself=not watched.sealed)
+        tasks, pids = tree(watched.pid, itself=watched.role != "guard")
         if tasks >= watched.limits.processes:
             watched.end("pids")
         elif memory(pids, tmpfs=watched.tmpfs, cap=watched.limits.memory_mb << 20) is None:
             watched.end("memory")
+        elif tasks > PATIENT_TASKS:
+            # But for the first, which is ours in most cages, and answers for the others.
+            yield_processor(pids[1:])
 
 
 def _check_group(watched: Watched, group: Cgroup) -> None:
@@ -159,6 +170,14 @@ def children(pid: int) -> list[int]:
         for task in Path(f"/proc/{pid}/task").iterdir():
             found += map(int, (task / "children").read_text().split())
     return found
+
+
+def yield_processor(pids: list[int]) -> None:
+    """Have every thread of these processes, and so what they start, give way to whoever else wants to run."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setscheduler(int(task.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def memory(pids: list[int], *, tmpfs: bool, cap: int) -> int | None:

@@ -1,24 +1,25 @@
 # ruff: noqa: PTH102, S102, S108
 # pathlib costs memory in every fork; running the programs that the host sends is the point.
-"""The first process of a warm cage: forks a fresh, sealed child for each execution.
+"""The first process of a warm cage: forks a fresh, sealed child for each execution, ahead of its order.
 
-It imports what programs usually need, so that no execution pays for it, and knows nothing else: what
-is executed goes from the host straight to the child, over a socket that only the child keeps. It
-takes one order at a time over a socket that candidates never see:
+It imports what programs usually need, so that no execution pays for it, and knows nothing else. It
+has one child at a time. The host asks for a child with its limits, over a socket that candidates never
+see; the child makes its world, gives up every right, takes the filter, and only then waits for what it
+is to run, over a channel that the host shares with it alone:
 
-    host    -> order: limits and program, with the child's socket
-    keeper  -> {"started"}     the host learns the keeper's process id from the kernel
-    keeper  -> {"status"}      how the child ended
-    parent  -> {"ready"}       everything of it is gone
+    host   -> parent: limits, with the child's end of the channel
+    child  -> {"started"}    it is sealed; the host learns its process id from the kernel
+    host   -> child, over the channel: the program
 
-The keeper makes the child's namespaces and small file systems and waits for it. The child is the
-first process in there; before it runs anything it gives up every right and takes the filter.
+The child is the first process of its namespace, so with it everything ends that it started. The parent
+reaps it and takes the next order.
 """
 
 from __future__ import annotations
 
 import array
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, NoReturn
 
+SYS_CLONE3 = 435
+"""On every architecture."""
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 1, 2, 4, 8, 32, 4096
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT = (
@@ -43,8 +46,12 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_A
 PR_CAP_AMBIENT_CLEAR_ALL, SECCOMP_MODE_FILTER, CAPABILITY_VERSION_3 = 4, 2, 0x20080522
 ORDER_BYTES = 1 << 18
 WORK = "/tmp/work"
+CONTROL = 3
+"""The descriptor over which a child says that it is sealed."""
 
 libc = ctypes.CDLL(None, use_errno=True)
+python = ctypes.PyDLL(None, use_errno=True)
+"""The same, for calls that keep the interpreter's lock: what comes back in a child must hold it."""
 
 
 class Filter(ctypes.Structure):
@@ -72,18 +79,38 @@ def serve(control: socket.socket) -> None:
             prepare(order)
             programs = {name: load(name, text) for name, text in order["programs"].items()}
             call_filter = bytes.fromhex(order["filter"])
+            # A collection in a child would write to, and so copy, whatever it looks at.
+            gc.freeze()
+            tell(control.fileno(), "ready")
         else:
             handed = array.array("i")
             handed.frombytes(ancillary[0][2])
-            execute(Execution(control, order, handed[0], programs, call_filter))
-        control.send(json.dumps({"ready": True}).encode())
+            bear(Child(control.fileno(), order, handed[0], programs, call_filter))
+
+
+def tell(control: int, what: str, detail: str = "") -> None:
+    """Say something to the host."""
+    os.write(control, json.dumps({what: detail}).encode())
 
 
 def prepare(order: dict[str, Any]) -> None:
-    """Load what programs usually need."""
+    """Load what programs usually need, and do what children need not each do again.
+
+    Without a bounding set nobody gains a right by running a program; the rights that this process
+    has, it keeps: a child needs them until its world is made.
+    """
     exec(order["shared"], {})
     for name in order["imports"]:
         __import__(name)
+    # Mounts are changed in a namespace of ours; children's are copies of it.
+    must(libc.unshare(CLONE_NEWNS), "unshare")
+    for device in order["devices"]:
+        close_device(f"/dev/{device}")
+    capability = 0
+    while libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
+        capability += 1
+    must(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")
+    must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
 
 
 def load(name: str, text: str) -> Callable[[], None]:
@@ -101,12 +128,12 @@ def close_device(path: str) -> None:
     must(libc.mount(None, path.encode(), None, flags, None), "mount")
 
 
-class Execution:
-    """One order, and what it takes to carry it out."""
+class Child:
+    """What a child is made of."""
 
     def __init__(
         self,
-        control: socket.socket,
+        control: int,
         order: dict[str, Any],
         channel: int,
         programs: dict[str, Callable[[], None]],
@@ -116,66 +143,51 @@ class Execution:
         self.programs, self.call_filter = programs, call_filter
 
 
-def execute(doing: Execution) -> None:
-    """Run one order to its end; the keeper does it, and takes what goes wrong with it."""
-    keeper = os.fork()
-    if keeper == 0:
-        try:
-            keep(doing)
-        except BaseException as err:
-            doing.control.send(
-                json.dumps({"failed": f"{type(err).__name__}: {err}"[:500]}).encode()
-            )
-        finally:
-            os._exit(0)
-    os.close(doing.channel)
-    os.waitpid(keeper, 0)
-
-
-def keep(doing: Execution) -> None:
-    """Make the child's world, start it, and wait for its end."""
-    os.setsid()
-    must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-    must(libc.unshare(CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID), "unshare")
-    for place in ("/tmp", "/dev/shm"):
-        options = (
-            f"size={doing.order['tmp_mb']}m,nr_inodes={doing.order['inodes']},mode=1777".encode()
-        )
-        flags = MS_NOSUID | MS_NODEV
-        must(libc.mount(b"tmpfs", place.encode(), b"tmpfs", flags, options), "mount")
-    for device in doing.order["devices"]:
-        close_device(f"/dev/{device}")
-    os.mkdir(WORK)
-    child = os.fork()
-    if child == 0:
-        become(doing)
-    os.close(doing.channel)
-    doing.control.send(json.dumps({"started": True}).encode())
-    _, status = os.waitpid(child, 0)
-    doing.control.send(json.dumps({"status": status}).encode())
-
-
-def become(doing: Execution) -> NoReturn:
-    """Give up everything, then run the program. Never returns."""
+def bear(child: Child) -> None:
+    """Fork a child, and wait for its end."""
     try:
-        os.setsid()
-        # Else it would run on, watched by nobody, when something kills its keeper.
-        must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
-        os.chdir(WORK)
-        null = os.open("/dev/null", os.O_RDWR)
-        for number, descriptor in enumerate((doing.channel, doing.channel, null)):
-            os.dup2(descriptor, number)
-        doing.control.detach()
-        os.closerange(3, 1024)
-        for name, value in doing.order["limits"].items():
-            resource.setrlimit(getattr(resource, name), (value, value))
-        give_up(doing.call_filter)
-        sys.argv = ["<codojo>"]
-        name = doing.order["name"]
-        if "text" in doing.order:
-            exec(compile(doing.order["text"], name, "exec"), {"__name__": "__main__"})
-        else:
-            doing.programs[name]()
+        pid = fork_apart()
+    except OSError as err:
+        tell(child.control, "failed", str(err))
+        return
+    if pid == 0:
+        become(child)
+    os.close(child.channel)
+    os.waitpid(pid, 0)
+
+
+def fork_apart() -> int:
+    """`os.fork` into fresh mount, process and IPC namespaces, of which the parent joins none.
+
+    By the system call itself, which the C library's fork does not offer: this process has one thread,
+    and is the first of its namespace as the child is, so that the id it remembers stays true.
+    """
+    asked = (ctypes.c_uint64 * 8)(
+        CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWPID, 0, 0, 0, signal.SIGCHLD
+    )
+    python.PyOS_BeforeFork()
+    pid: int = python.syscall(
+        ctypes.c_long(SYS_CLONE3), asked, ctypes.c_size_t(ctypes.sizeof(asked))
+    )
+    if pid == 0:
+        python.PyOS_AfterFork_Child()
+    else:
+        python.PyOS_AfterFork_Parent()
+    must(min(pid, 0), "clone3")
+    return pid
+
+
+def become(child: Child) -> NoReturn:
+    """Seal the process it is called in, then run what the host sends. Never returns."""
+    try:
+        try:
+            seal(child)
+        except BaseException as err:
+            tell(child.control, "failed", f"{type(err).__name__}: {err}"[:500])
+            raise
+        tell(child.control, "started")
+        os.close(child.control)
+        run(child.programs)
     except SystemExit as err:
         os._exit(err.code if isinstance(err.code, int) else 1)
     except BaseException:
@@ -184,15 +196,44 @@ def become(doing: Execution) -> NoReturn:
         os._exit(0)
 
 
+def seal(child: Child) -> None:
+    """Make its world and give up everything but the channel, and the way to say so."""
+    os.setsid()
+    must(libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    options = f"size={child.order['tmp_mb']}m,nr_inodes={child.order['inodes']},mode=1777".encode()
+    for place in (b"/tmp", b"/dev/shm"):
+        must(libc.mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, options), "mount")
+    os.mkdir(WORK)
+    os.chdir(WORK)
+    null = os.open("/dev/null", os.O_RDWR)
+    for number, descriptor in enumerate((child.channel, child.channel, null, child.control)):
+        os.dup2(descriptor, number)
+    child.control = CONTROL
+    os.closerange(CONTROL + 1, 1024)
+    for name, value in child.order["limits"].items():
+        resource.setrlimit(getattr(resource, name), (value, value))
+    give_up(child.call_filter)
+
+
+def run(programs: dict[str, Callable[[], None]]) -> None:
+    """Run the program that the host names or sends."""
+    from codojo.sandboxes.frames import read_question
+
+    asked = read_question(0)
+    if asked is None:
+        return
+    name, text = asked[0]["name"], asked[1]
+    sys.argv = ["<codojo>"]
+    if name in programs:
+        programs[name]()
+    else:
+        exec(compile(text, name, "exec"), {"__name__": "__main__"})
+
+
 def give_up(call_filter: bytes) -> None:
-    """Capabilities, the chance to regain any, and the system calls that no program needs."""
-    capability = 0
-    while libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0:
-        capability += 1
-    must(libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0), "prctl")
+    """Capabilities, none of which can be regained, and the system calls that no program needs."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     must(libc.capset(header, (ctypes.c_uint32 * 6)()), "capset")
-    must(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl")
     wanted = Filter(len(call_filter) // 8, call_filter)
     must(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(wanted), 0, 0), "prctl")
 

@@ -12,11 +12,17 @@ from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from codojo.errors import SandboxError
-from codojo.sandboxes.contract import CageEnded, ExecResult, Limits, OpenProcess, Sandbox
+from codojo.sandboxes.contract import (
+    GRACE_S,
+    CageEnded,
+    ExecResult,
+    Limits,
+    Metered,
+    OpenProcess,
+    Sandbox,
+)
 from codojo.sandboxes.sources import program
 
-GRACE_S = 2.0
-"""How much longer than its attendant the host waits for a program."""
 MAX_FILE_BYTES = 8 << 20
 MAX_FILES = 1000
 PYTHON = "python"
@@ -130,11 +136,14 @@ class Workspace:
                 truncated=False,
                 duration_s=time.monotonic() - began,
             )
+        ended, returncode = frame.head["ended"], frame.head["returncode"]
+        if ended == "exited" and returncode < 0 and isinstance(self._process, Metered):
+            ended = "memory" if await self._process.lacked_memory() else ended
         return ExecResult(
-            returncode=frame.head["returncode"],
+            returncode=returncode,
             stdout=bytes(output[1]),
             stderr=bytes(output[2]),
-            ended=frame.head["ended"],
+            ended=ended,
             truncated=frame.head["truncated"],
             duration_s=frame.head["duration_s"],
         )

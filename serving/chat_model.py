@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -14,7 +16,9 @@ from pydantic import BaseModel, PrivateAttr, SecretStr, ValidationError
 from codojo.errors import CodojoError, EngineUnavailable, RequestRefused, WrongModel
 from codojo.serving.engine import EngineClient
 from codojo.serving.retry import translated
+from codojo.serving.streaming import collect
 from codojo.settings import SamplingSettings
+from codojo.trajectories.watching import is_watched, tell_delta
 
 T = TypeVar("T")
 
@@ -62,25 +66,62 @@ class ServedChatModel(ChatOpenAI):
         if isinstance(schema, type):
             kwargs["response_format"] = _as_json_schema(schema)
 
-        async def once() -> ChatResult:
+        attempts: Counter[int] = Counter()
+
+        async def once(first: int) -> ChatResult:
+            attempts[first] += 1
             async with self._client.slots.taken(per_request):
                 await self._client.ensure_alive()
                 # The whole answer, not each read of it: an answer that drips in ends too.
                 async with asyncio.timeout(self._client.endpoint.request_timeout_s):
-                    result = await super(ServedChatModel, self)._agenerate(
-                        messages, stop, run_manager, **kwargs
-                    )
+                    if is_watched():
+                        result = await self._watched(
+                            messages, stop, first=first, attempt=attempts[first], **kwargs
+                        )
+                    else:
+                        result = await super(ServedChatModel, self)._agenerate(
+                            messages, stop, run_manager, **kwargs
+                        )
             if len(result.generations) != per_request:
                 raise ValueError(f"{len(result.generations)} choices instead of {per_request}")
             self._check_model(str((result.llm_output or {}).get("model_name")))
             return result
 
-        results = await _all([self._client.retried(once) for _ in range(wanted // per_request)])
+        firsts = range(0, wanted, per_request)
+        results = await _all([self._client.retried(partial(once, first)) for first in firsts])
         generations = [g for result in results for g in result.generations]
         if isinstance(schema, type):
             _keep_parsed(generations, schema)
         output = (results[0].llm_output or {}) | {"token_usage": _summed_usage(results)}
         return ChatResult(generations=generations, llm_output=output)
+
+    async def _watched(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None,
+        *,
+        first: int,
+        attempt: int,
+        **kwargs: Any,
+    ) -> ChatResult:
+        """The same answer, whose text is told while it is written.
+
+        Args:
+            first: Number of this request's first choice among all that were asked for.
+            attempt: A retry's text takes the place of what was told before.
+        """
+        payload = self._get_request_payload(messages, stop=stop, **kwargs)
+        payload |= {"stream": True, "stream_options": {"include_usage": True}}
+
+        async def pieces() -> AsyncIterator[dict[str, Any]]:
+            async with await self.async_client.create(**payload) as stream:
+                async for piece in stream:
+                    yield piece.model_dump(warnings=False)
+
+        def on_text(choice: int, text: str) -> None:
+            tell_delta(first + choice, text, attempt)
+
+        return self._create_chat_result(await collect(pieces(), on_text))
 
     def _check_model(self, answered: str) -> None:
         # `transformers serve` appends the revision.
@@ -137,7 +178,7 @@ class ServedChatModel(ChatOpenAI):
             except CodojoError:
                 raise
             except Exception as err:
-                raise translated(err, self._client.endpoint.url) from err
+                raise translated(err, self._client.endpoint.url, self._client.hide) from err
             if not whole:
                 raise EngineUnavailable(
                     f"the stream from {self._client.endpoint.url} ended in the middle of an "

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from codojo.errors import EngineUnavailable, RequestRefused
 from codojo.serving.keeper import read_state
 from codojo.serving.retry import with_retries
+from codojo.trajectories.redact import Redactor
 
 MAX_REPLY_BYTES = 64 * 2**20
 """More than any honest answer: 32 choices of 8,000 tokens with log-probabilities are 30 MB."""
@@ -54,6 +55,8 @@ class Endpoint(BaseModel):
     url: str
     """Base URL with `/v1`."""
     api_key: str = Field("", repr=False)
+    login: tuple[str, str] | None = Field(None, repr=False)
+    """User and password, where the address that was given held them; `url` holds none."""
     base_model: str
     """Name of the base model in requests."""
     model_path: str = ""
@@ -126,11 +129,15 @@ class EngineClient:
         self.http = httpx.AsyncClient(
             base_url=endpoint.url,
             headers=headers,
+            auth=endpoint.login,
             timeout=httpx.Timeout(endpoint.request_timeout_s, connect=10),
             transport=_CappedTransport(
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=64)
             ),
         )
+        secrets = (endpoint.api_key, *(endpoint.login or ())[1:])
+        self.hide: Callable[[str], str] = Redactor(known=secrets).text
+        """Takes secrets out of what the engine says of a failure, its own key among them."""
         self.slots = Slots(endpoint.max_concurrent)
         self._root = endpoint.url.removesuffix("/").removesuffix("/v1")
         self._adapters: dict[str, Path] = {}
@@ -224,6 +231,7 @@ class EngineClient:
             attempt,
             where=self.endpoint.url,
             first_wait_s=self.endpoint.first_wait_s,
+            hide=self.hide,
         )
 
     async def ensure_alive(self) -> None:

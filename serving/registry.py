@@ -16,6 +16,8 @@ from codojo.errors import AdapterRejected
 from codojo.trajectories.log import Event, Log, read_log
 
 PROMOTION = "promotion"
+RETIRED = "adapter_retired"
+"""Event of an adapter that must not serve any more."""
 
 
 class AdapterRegistry:
@@ -55,6 +57,28 @@ class AdapterRegistry:
             return None
         return pointers.get(role)
 
+    def retired(self) -> frozenset[str]:
+        """Adapters that are neither loaded nor promoted any more."""
+        try:
+            return frozenset(json.loads(self._retired.read_text()))
+        except FileNotFoundError:
+            return frozenset()
+
+    def retire(self, name: str, log: Log, *, reason: str) -> None:
+        """Let an adapter never serve again; where it is a champion, go back to the one before it.
+
+        Its folder stays, for whoever has to say what served when.
+        """
+        with self._locked():
+            log.put(RETIRED, {"name": name, "reason": reason})
+            self._write_pointers()
+        for role, champion in champions(read_log(self._log_folder)).items():
+            if champion == name:
+                before = [n for n in self._history(role) if n not in self.retired()]
+                self.promote(
+                    before[-1], log, expected=name, reason=f"rollback of {name}: retired", role=role
+                )
+
     def promote(
         self, name: str | None, log: Log, *, expected: str | None, reason: str, role: str = "all"
     ) -> bool:
@@ -74,6 +98,10 @@ class AdapterRegistry:
             raise AdapterRejected(
                 f"adapter '{name}' is not in {self.folder}; 'codojo models list' shows those that are"
             )
+        if name in self.retired():
+            raise AdapterRejected(
+                f"adapter '{name}' is retired: it learnt from what was forgotten; train another"
+            )
         with self._locked():
             current = champions(read_log(self._log_folder)).get(role)
             if current != name:
@@ -83,8 +111,8 @@ class AdapterRegistry:
                         f"{expected or 'the base model'}: another promotion came first; test against it again"
                     )
                 data = {"role": role, "name": name, "previous": current, "reason": reason}
-                log.append(PROMOTION, data).result()
-            self._write_pointers(champions(read_log(self._log_folder)))
+                log.put(PROMOTION, data)
+            self._write_pointers()
             return current != name
 
     def rollback(self, log: Log, role: str = "all") -> str | None:
@@ -93,39 +121,48 @@ class AdapterRegistry:
         Raises:
             AdapterRejected: If there was no promotion to take back, or its adapter is gone.
         """
-        history = [
-            e.data
-            for e in read_log(self._log_folder)
-            if e.kind == PROMOTION and e.data["role"] == role
-        ]
-        stack: list[str | None] = [None]
-        for promotion in history:
-            if promotion["reason"].startswith("rollback") and len(stack) > 1:
-                stack.pop()
-            else:
-                stack.append(promotion["name"])
+        stack = self._history(role)
         if len(stack) < 2:
             raise AdapterRejected(
                 f"nothing to roll back: no adapter was ever promoted for '{role}'"
             )
-        self.promote(
-            stack[-2], log, expected=stack[-1], reason=f"rollback of {stack[-1]}", role=role
-        )
-        return stack[-2]
+        before = next(n for n in reversed(stack[:-1]) if n not in self.retired())
+        self.promote(before, log, expected=stack[-1], reason=f"rollback of {stack[-1]}", role=role)
+        return before
+
+    def _history(self, role: str) -> list[str | None]:
+        """The base model and the champions of a role, without those that were rolled back."""
+        stack: list[str | None] = [None]
+        for event in read_log(self._log_folder):
+            if event.kind == PROMOTION and event.data["role"] == role:
+                if event.data["reason"].startswith("rollback") and len(stack) > 1:
+                    while len(stack) > 1 and stack[-1] != event.data["name"]:
+                        stack.pop()
+                else:
+                    stack.append(event.data["name"])
+        return stack
 
     def rebuild(self) -> None:
         """Write the pointers anew from the log."""
         with self._locked():
-            self._write_pointers(champions(read_log(self._log_folder)))
+            self._write_pointers()
+
+    @property
+    def _retired(self) -> Path:
+        return self.folder / "retired.json"
 
     @property
     def _pointers(self) -> Path:
         return self.folder / "champions.json"
 
-    def _write_pointers(self, pointers: dict[str, str | None]) -> None:
-        aside = self._pointers.with_suffix(f".{os.getpid()}")
-        aside.write_text(json.dumps(pointers, sort_keys=True))
-        aside.replace(self._pointers)
+    def _write_pointers(self) -> None:
+        """Write what the log says of champions and of retired adapters."""
+        events = [e for e in read_log(self._log_folder) if e.kind in (PROMOTION, RETIRED)]
+        retired = sorted({e.data["name"] for e in events if e.kind == RETIRED})
+        for path, said in ((self._pointers, champions(events)), (self._retired, retired)):
+            aside = path.with_suffix(f".{os.getpid()}")
+            aside.write_text(json.dumps(said, sort_keys=True))
+            aside.replace(path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ import httpx
 import tenacity
 
 from codojo.errors import CodojoError, EngineUnavailable, RequestRefused
+from codojo.trajectories.redact import Redactor
 
 ATTEMPTS = 5
 ATTEMPTS_IN_TIME = 2
@@ -23,6 +24,8 @@ LONGEST_RETRY_AFTER_S = 120.0
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+Hide = Callable[[str], str]
 
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504, 529}
 
@@ -44,12 +47,14 @@ async def with_retries(
     *,
     where: str,
     first_wait_s: float = 0.5,
+    hide: Hide | None = None,
 ) -> T:
     """What `attempt` returns, asked up to five times, or twice where it times out.
 
     Args:
         where: The engine's address, for messages.
         first_wait_s: Wait before the second attempt; it doubles up to 8 s.
+        hide: Takes secrets out of what the engine says of a failure; default: one that knows all formats.
 
     Raises:
         EngineUnavailable: After the last attempt.
@@ -67,20 +72,22 @@ async def with_retries(
             except CodojoError:
                 raise
             except Exception as err:
-                failure = translated(err, where)
+                failure = translated(err, where, hide)
                 logger.debug("attempt %s: %s", trial.retry_state.attempt_number, failure)
                 raise failure from err
     raise AssertionError("tenacity ends by returning or raising")
 
 
-def translated(err: Exception, where: str) -> CodojoError:
+def translated(err: Exception, where: str, hide: Hide | None = None) -> CodojoError:
     """Our error for an exception of httpx or the openai client, or of reading their answer.
 
-    Told apart by what they carry, not by class, so that this module needs no openai.
+    Told apart by what they carry, not by class, so that this module needs no openai. Engines repeat
+    keys and prompts in their complaints, so what they say goes through `hide` first.
     """
+    hide = hide or Redactor().text
     response = getattr(err, "response", None)
     if isinstance(response, httpx.Response) and response.status_code >= 400:
-        return _from_status(response, where)
+        return _from_status(response, where, hide)
     names = {cls.__name__ for cls in type(err).__mro__}
     if isinstance(err, TimeoutError | httpx.TimeoutException) or "APITimeoutError" in names:
         return Transient(
@@ -91,19 +98,19 @@ def translated(err: Exception, where: str) -> CodojoError:
     if isinstance(err, httpx.TransportError | OSError) or "APIConnectionError" in names:
         cause = err.__cause__ or err
         return Transient(
-            f"no connection to the engine at {where}: {cause or type(cause).__name__}; "
+            f"no connection to the engine at {where}: {hide(str(cause)) or type(cause).__name__}; "
             "see 'codojo models status'"
         )
     if isinstance(err, ValueError | KeyError | TypeError | IndexError) or "APIError" in names:
         return Transient(
-            f"the engine at {where} sent something that is no answer: {_short(str(err))}; is this "
+            f"the engine at {where} sent something that is no answer: {_short(hide(str(err)))}; is this "
             "an OpenAI-compatible server?"
         )
     raise err
 
 
-def _from_status(response: httpx.Response, where: str) -> CodojoError:
-    status, said = response.status_code, _server_message(response)
+def _from_status(response: httpx.Response, where: str, hide: Hide) -> CodojoError:
+    status, said = response.status_code, _short(hide(_server_message(response)))
     if status in _TRANSIENT_STATUS:
         return Transient(
             f"the engine at {where} answered {status}: {said}; see its log and "
@@ -123,10 +130,10 @@ def _server_message(response: httpx.Response) -> str:
     try:
         body = response.json()
         error = body.get("error", body)
-        return _short(str(error.get("message", error) if isinstance(error, dict) else error))
+        return str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError, httpx.ResponseNotRead):
         try:
-            return _short(response.text) or "an empty body"
+            return response.text or "an empty body"
         except httpx.ResponseNotRead:
             return "an unread body"
 

@@ -54,6 +54,8 @@ class Fault(Part):
     """Numbers of the chat requests it strikes, counted from 1."""
     kind: Literal["status", "cut", "hang", "wrong_model", "malformed", "die"]
     status: int = 500
+    message: str = "a fault of the script"
+    """What a status says; `{authorization}` in it is what the request was authorized with."""
     retry_after_s: float | None = None
 
 
@@ -67,6 +69,9 @@ class Script(Part):
     rules: list[Rule] = []
     faults: list[Fault] = []
     latency_ms: float = 0
+    """Before every answer."""
+    token_ms: float = 0
+    """Before every piece of a streamed answer."""
     max_model_len: int = 100_000
     """Requests with more prompt tokens are refused, as engines do."""
     seed: int = 0

@@ -223,7 +223,8 @@ class Handler(BaseHTTPRequestHandler):
         kind = fault.kind if fault else ""
         if fault and kind == "status":
             headers = {} if fault.retry_after_s is None else {"Retry-After": fault.retry_after_s}
-            self._send(fault.status, {"error": {"message": "a fault of the script"}}, headers)
+            said = fault.message.replace("{authorization}", self.headers.get("authorization", ""))
+            self._send(fault.status, {"error": {"message": said}}, headers)
             return
         if kind == "die":
             os._exit(1)
@@ -247,16 +248,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        choice = answer["choices"][0]
         chunk = {key: answer[key] for key in ("id", "model", "created")}
         chunk["object"] = "chat.completion.chunk"
-        tokens = tokens_of(choice["message"]["content"])
-        for token in tokens[: len(tokens) // 2] if cut else tokens:
-            delta = {"role": "assistant", "content": token}
-            self._event(chunk | {"choices": [{"index": 0, "delta": delta}]})
+        pieces = [piece for choice in answer["choices"] for piece in _pieces(choice)]
+        pieces.sort(key=lambda piece: piece[0])
+        for _, piece in pieces[: len(pieces) // 2] if cut else pieces:
+            time.sleep(self.hub.script.token_ms / 1000)
+            self._event(chunk | {"choices": [piece]} | _prompt_ids(answer))
+            answer.pop("prompt_token_ids", None)
         if not cut:
-            last = {"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}
-            self._event(chunk | {"choices": [last]})
             self._event(chunk | {"choices": [], "usage": answer["usage"]})
             self.wfile.write(b"data: [DONE]\n\n")
 
@@ -290,6 +290,27 @@ class Server(ThreadingHTTPServer):
         """A client that went away is no event."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
+
+
+def _pieces(choice: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    """A choice as a stream sends it, a token each; the number says when."""
+    index, pieces = choice["index"], []
+    for number, token in enumerate(tokens_of(choice["message"]["content"])):
+        delta = {"role": "assistant", "content": token}
+        piece: dict[str, Any] = {"index": index, "delta": delta}
+        if "logprobs" in choice:
+            piece["logprobs"] = {"content": [choice["logprobs"]["content"][number]]}
+        if "token_ids" in choice:
+            piece["token_ids"] = [choice["token_ids"][number]]
+        pieces.append((number, piece))
+    last = {"index": index, "delta": {}, "finish_reason": choice["finish_reason"]}
+    return [*pieces, (len(pieces), last)]
+
+
+def _prompt_ids(answer: dict[str, Any]) -> dict[str, Any]:
+    """The prompt's tokens, which only the first piece of a stream has."""
+    ids = answer.get("prompt_token_ids")
+    return {} if ids is None else {"prompt_token_ids": ids}
 
 
 def _cut(text: str, stops: list[str], limit: int) -> tuple[str, str]:

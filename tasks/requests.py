@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from codojo.canonical import content_hash
 from codojo.errors import TaskError
@@ -47,6 +48,14 @@ def task_from_text(text: str, tests: Sequence[str] = ()) -> Task:
         starter=_starter(entry_point, parameters),
         visible=Tests(source="person", cases=tuple(cases)),
     )
+
+
+def names_file(what: str) -> bool:
+    """Whether what a person typed names a file of tasks; a request in words may be longer than any name."""
+    try:
+        return what.endswith((".jsonl", ".jsonl.gz")) or Path(what).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def read_case(line: str, entry_point: str, id: str) -> Case | None:

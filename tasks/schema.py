@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -20,10 +20,34 @@ Integrity = Literal["isolated", "shared_process"]
 Rule = Literal["equal", "close", "unordered", "raises"]
 
 
+def _nothing(value: object) -> bool:
+    """Whether a field is left out of what is stored: so older records keep their hashes."""
+    return not value
+
+
+_set = object.__setattr__
+_NO_FIELDS: set[str] = set()
+"""Fields that were given, which only `exclude_unset` asks for; nothing adds to it, as records are frozen."""
+
+
 class Record(BaseModel):
     """What every stored record of codojo is: frozen, and closed to unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def trusted(cls, **values: object) -> Self:
+        """As the constructor, for values that were checked before: it looks at none of them.
+
+        Args:
+            values: Every field in the order of the class, those with defaults too.
+        """
+        record = cls.__new__(cls)
+        _set(record, "__dict__", values)
+        _set(record, "__pydantic_fields_set__", _NO_FIELDS)
+        _set(record, "__pydantic_extra__", None)
+        _set(record, "__pydantic_private__", None)
+        return record
 
 
 class Case(Record):
@@ -85,6 +109,8 @@ class Brief(Record):
     starter: str
     """Signature line, or the code that the answer must begin with."""
     visible: Tests
+    files: dict[str, str] = Field(default={}, exclude_if=_nothing)
+    """What is there already and may be changed, by relative path."""
 
 
 class Task(Record):
@@ -101,6 +127,8 @@ class Task(Record):
     reference: str | None = Field(default=None, repr=False)
     """A solution that passes, where the suite has one. Used to check the suite, never to train."""
     split: Split | None = None
+    files: dict[str, str] = Field(default={}, exclude_if=_nothing)
+    """What is there already and may be changed, by relative path."""
 
     def brief(self) -> Brief:
         """The part of the task that may leave this room."""
@@ -113,6 +141,7 @@ class Task(Record):
             entry_point=self.entry_point,
             starter=self.starter,
             visible=self.visible,
+            files=self.files,
         )
 
     @property

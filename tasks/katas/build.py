@@ -15,6 +15,8 @@ from codojo.tasks.schema import Case, Suite, Task, Tests, make_suite
 
 THEMES = (
     "basics",
+    "arithmetic",
+    "first_texts",
     "letters",
     "words",
     "lists",

@@ -19,6 +19,7 @@ from codojo.tasks.requests import read_case, read_cases, task_from_text
             "```python\nprint(1)\n```\nand\n```python\ndef f(x): return 2\n```",
             "def f(x): return 2\n",
         ),
+        ("```python\nclass f:\n    pass\n```", "class f:\n    pass\n"),
         ("```python\ndef g(x):\n    return x\n```", None),
         ("```python\ndef f(x) return x\n```", None),
         ("I do not know.", None),

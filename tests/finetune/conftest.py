@@ -71,7 +71,11 @@ def rows() -> list[PromptCompletion]:
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a random Llama of two layers and a byte-level tokenizer."""
-    folder = tmp_path_factory.mktemp("tiny")
+    return save_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+def save_tiny(folder: Path) -> Path:
+    """Put that model into a folder."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the libraries, at import
         import torch

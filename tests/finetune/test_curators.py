@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codojo.errors import ContaminationError
-from codojo.finetune.curators import Curated, code_shape, rft
+from codojo.finetune.curating import Curated
+from codojo.finetune.curators import rft
+from codojo.finetune.shape import code_shape
 from codojo.tasks.schema import Brief, Candidate, Split, Tests, Verdict
 from codojo.trajectories.rows import PromptCompletion, rows_hash
 from codojo.trajectories.schema import (
@@ -93,7 +95,9 @@ def rollout(
     )
 
 
-def curate(trajectories: Iterable[Trajectory], *words: str, per_task: int = 4) -> Curated:
+def curate(
+    trajectories: Iterable[Trajectory], *words: str, per_task: int = 4
+) -> Curated[PromptCompletion]:
     return rft(trajectories, guard=Guard(*words), per_task=per_task)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from typer.testing import CliRunner
 
 from codojo.cli.memory import app
 from codojo.errors import ContaminationError, MemoryStoreError, SettingsError
+from codojo.folder import init
 from codojo.memory.embedder import Embedder
 from codojo.memory.recall import Hit, Recalled, recall, render
 from codojo.memory.remember import catch_up, put_of, rebuild, remember
@@ -280,6 +283,29 @@ async def test_the_index_is_rebuilt_from_the_log_as_it_was(
     with again:
         assert again.count() == 3
         assert await recall(again, asked, exemplars=2, max_chars=9_000) == before
+
+
+@pytest.mark.row("C10")
+def test_an_index_that_meets_a_full_disk_is_an_error_and_made_again_later(
+    dojo: Path, log: Log, embedder: Embedder
+) -> None:
+    init(dojo)
+    for n in range(100):
+        entry = exemplar(f"task {n} " + "words " * 900, f"def f(): return {n}  # {'y' * 3_000}")
+        last = log.append(MEMORY_WRITTEN, written(entry))
+    last.result()
+    (dojo / "memory").mkdir()
+    rebuild_it = f"{sys.executable} -m codojo rebuild --dojo {dojo}"
+    script = f"mount -t tmpfs -o size=512k tmpfs {dojo}/memory && {rebuild_it}"
+    done = subprocess.run(
+        ["unshare", "-Urm", "sh", "-c", script], capture_output=True, text=True, check=False
+    )
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip(f"cannot make a small file system here: {done.stderr.strip()}")
+    (complaint,) = done.stderr.splitlines()
+    assert done.returncode not in (0, 1) and complaint.startswith("codojo: ")
+    assert "full" in complaint and "codojo rebuild" in complaint
+    assert rebuild(dojo / "memory", read_log(log.folder), embedder) == 100
 
 
 async def test_what_a_process_without_memory_wrote_is_indexed_later(

@@ -286,6 +286,64 @@ def add(a, b):
     assert gave == [gave[0]] * 3
 
 
+LEFT = {
+    "a file of a name that was overlooked": "open('/dev/shm/work', 'w').close()",
+    "another": "open('/tmp/work/work', 'w').close()",
+    "times of a folder": "os.utime('/tmp/work', (1, 1)); os.utime('/tmp', (1, 1))",
+    "rights of a folder": "os.chmod('/tmp/work', 0o1711)",
+    "attributes": "os.setxattr('/tmp', 'user.x', b'1'); os.setxattr('/tmp/work', 'user.x', b'1')",
+    "folders": "os.makedirs('/tmp/work/work/work')",
+}
+"""Each is a way to tell the next case something."""
+LEAVING = """
+import os
+def marked():
+    folders = ('/tmp', '/tmp/work', '/dev/shm')
+    old = [os.stat(f).st_mtime < 100 or os.stat(f).st_mode & 0o777 == 0o711 for f in folders]
+    return any(old) or any(os.path.exists(f + '/work') for f in folders[1:]) or any(
+        'user.x' in os.listxattr(f) for f in folders)
+def add(a, b):
+    if marked(): return 'told'
+    try: {leave}
+    except OSError: pass
+    return a + b
+"""
+
+
+@pytest.mark.backends
+@pytest.mark.row("G9")
+async def test_no_mark_on_a_folder_tells_the_next_case_anything(judged: Judged) -> None:
+    codes = [LEAVING.format(leave=leave) for leave in LEFT.values()]
+    verdicts = await asyncio.gather(*(judged(code, source="visible") for code in codes))
+    for name, verdict in zip(LEFT, verdicts, strict=True):
+        assert verdict.passed, (name, verdict)
+
+
+@pytest.mark.backends
+@pytest.mark.row("G9")
+@pytest.mark.row("G4")
+async def test_the_runner_cannot_be_reached_from_a_case(judged: Judged) -> None:
+    """Its memory, its pipes, and its handlers: with `/proc` or without."""
+    code = """
+import glob, os, signal
+def add(a, b):
+    reached = []
+    for pid in {1, os.getppid()}:
+        for name in ('mem', 'environ', 'maps', 'auxv', 'oom_score_adj', 'coredump_filter', 'comm'):
+            # The last three say nothing, and are there to be written.
+            for mode in ('rb', 'r+b') if name in ('mem', 'environ', 'maps', 'auxv') else ('r+b',):
+                try: open(f'/proc/{pid}/{name}', mode, 0).read(1); reached.append((name, mode))
+                except OSError as err:
+                    if err.errno == 5: reached.append((name, mode))
+        for path in glob.glob(f'/proc/{pid}/fd/*') + [f'/proc/{pid}/fd/{n}' for n in range(9)]:
+            try: os.close(os.open(path, os.O_RDWR)); reached.append(path)
+            except OSError: pass
+    return (a + b) if not reached else reached
+"""
+    verdict = await judged(code, source="visible")
+    assert verdict.passed, verdict
+
+
 @pytest.mark.row("G8")
 async def test_a_table_of_the_visible_cases_fails_the_sealed_ones(
     sandbox: Sandbox, settings: SandboxSettings

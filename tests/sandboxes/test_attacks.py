@@ -95,6 +95,9 @@ ATTACKS = {
     "os._exit": ("G2", "import os\ndef add(a, b): os._exit(0)"),
     "kill itself": ("G2", "import os\ndef add(a, b): os.kill(os.getpid(), 9)"),
     "kill the runner": ("G2", "import os\ndef add(a, b): os.kill(1, 9); os.kill(os.getppid(), 9)"),
+    "interrupt the runner": ("G2", "import os, signal\ndef add(a, b): os.kill(1, signal.SIGINT); os.kill(os.getppid(), signal.SIGINT); signal.pause()"),
+    "stop the runner": ("G2", "import os, signal\ndef add(a, b):\n  for p in (1, -1):\n    try: os.kill(p, signal.SIGSTOP)\n    except OSError: pass\n  return 0"),
+    "destroy the cage": ("A42", "import os, shutil\ndef add(a, b):\n  for p in ('/bin', '/usr', '/lib', '/dev', '/tmp'): shutil.rmtree(p, ignore_errors=True)\n  for p in (-1, 1):\n    try: os.kill(p, 9)\n    except OSError: pass\n  return 0"),
     "become true": ("G2", "import os\ndef add(a, b): os.execv('/bin/true', ['true'])"),
     "always equal": ("G3", ALWAYS_EQUAL.format(base="")),
     "always equal int": ("G3", ALWAYS_EQUAL.format(base="(int)")),
@@ -126,7 +129,7 @@ ATTACKS = {
 )
 async def test_attack_does_not_pass(judged: Judged, code: str) -> None:
     verdict = await judged(code, cases=2)
-    assert verdict.status in ("failed", "error", "resource_limit")
+    assert verdict.status in ("failed", "error", "resource_limit", "timeout")
     assert verdict.share == 0
     assert not [name for name in os.listdir("/tmp") if "pwned" in name]  # noqa: PTH208  # async
 
@@ -210,7 +213,8 @@ CHECK = """def check(candidate):
 """
 """A careless test: whatever it is thrown, it returns. What ends a candidate must not reach it."""
 RAISES = {"patched modules", "pickle", "deep answer", "huge header", "huge digits"}
-"""Attacks on descriptor 3, or on what calls them: in a cage without either they merely raise."""
+RAISES |= {"interrupt the runner"}
+"""Attacks on descriptor 3, or on what calls them: in a cage that holds neither they merely raise."""
 
 
 @pytest.mark.parametrize(
@@ -226,7 +230,7 @@ async def test_attack_does_not_pass_a_careless_check_in_code(
 ) -> None:
     tests = Tests(source="sealed", check=Check(source=CHECK))
     verdict = await Judge(sandbox, settings).verdict(Candidate.of(code), "add", tests)
-    assert verdict.status in ("failed", "error", "resource_limit")
+    assert verdict.status in ("failed", "error", "resource_limit", "timeout")
 
 
 @pytest.mark.row("G7")

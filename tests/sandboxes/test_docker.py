@@ -95,12 +95,16 @@ async def test_proc_shows_its_own_processes_and_holds_no_secret_of_ours(
         "print([path for path, text in texts.items() if b'-'.join([b'planted', b'secret']) in text])\n"
         "hidden = '/proc/cmdline /proc/version /proc/kallsyms /etc/hosts /etc/resolv.conf'.split()\n"
         "print([path for path in hidden if texts[path]])\n"
-        "print(texts['/proc/1/environ'] == b'PATH=' + os.environ['PATH'].encode() + b'\\0')\n"
+        "print([p for p in texts if p.startswith('/proc/1/') and p.split('/')[3] in ('environ', 'maps', 'mem')])\n"
+        "tried = ('/proc/sys/kernel/hostname', '/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/kcore')\n"
+        "for path in tried:\n"
+        "    try: open(path, 'r+b').write(b'x'); print('written', path)\n"
+        "    except OSError: pass\n"
         "print(texts['/proc/sys/kernel/hostname'])"
     )
     names, *rest = ran.stdout.decode().splitlines()
     assert set(eval(names)) <= {"PATH", "LC_CTYPE"}
-    assert rest == ["True", "[]", "[]", "True", r"b'cage\n'"]
+    assert rest == ["True", "[]", "[]", "[]", r"b'cage\n'"]
 
 
 async def test_filter_looks_at_all_that_the_kernel_reads_of_an_argument(run: Run) -> None:

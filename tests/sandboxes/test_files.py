@@ -187,6 +187,47 @@ async def test_a_candidates_conftest_and_settings_are_left_out_and_counted(
     assert honest.passed and honest.attempts == ("planted",)
 
 
+DELETING = {
+    "handed in empty": {"greet_test.py": ""},
+    "handed in without the failing one": {"greet_test.py": "def test_nobody(): pass"},
+    "handed in beside": {"test_greet.py": "def test_nobody(): pass", "tests/greet_test.py": ""},
+}
+
+
+@pytest.mark.row("G17")
+@pytest.mark.parametrize("more", DELETING.values(), ids=DELETING)
+async def test_deleting_the_failing_test_is_no_fix(
+    sandbox: Sandbox, settings: SandboxSettings, text: str, more: dict[str, str]
+) -> None:
+    """The tests that count are the suite's, whatever a candidate hands in of that name."""
+    wrong = "def greet(name='you'): return 'Hello, you.'"
+    plain = await judged(sandbox, settings, wrong, text)
+    verdict = await judged(sandbox, settings, wrong, text, **more)
+    assert verdict.status == plain.status == "failed"
+    assert {o.id: o.status for o in verdict.outcomes if o.id != "files"} == {
+        o.id: o.status for o in plain.outcomes
+    }
+    assert (verdict.attempts == ("planted",)) == ("greet_test.py" in more)
+
+
+@pytest.mark.row("G17")
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os\nfor n in os.listdir('.'):\n  if 'test' in n: os.unlink(n)\n",
+        "import os\nos.rename('greet_test.py', 'gone')\nopen('greet_test.py', 'w').write('')\n",
+        "import os\nos.chmod('.', 0)\n",
+    ],
+    ids=["removed", "replaced", "locked"],
+)
+async def test_a_candidate_that_takes_its_tests_away_while_it_runs_does_not_pass(
+    sandbox: Sandbox, settings: SandboxSettings, text: str, code: str
+) -> None:
+    verdict = await judged(sandbox, settings, code + "def greet(*a): return 'Hello, you.'", text)
+    assert not verdict.passed
+    assert verdict.status in ("failed", "error")
+
+
 def test_files_outside_of_the_folder_are_left_out() -> None:
     tests = TestFiles(files={"a_test.py": ""}, target="a.py")
     files = {"../x.py": "", "/etc/x": "", "lib/setup.cfg": "", "b.pth": "", "c.py": "1"}
@@ -194,6 +235,38 @@ def test_files_outside_of_the_folder_are_left_out() -> None:
     assert laid == {"c.py": "1"}
     assert planted == "../x.py, /etc/x, b.pth, lib/setup.cfg"
     assert laid_out(Candidate.of("x = 1"), tests)[0] == {"a.py": "x = 1"}
+
+
+def test_files_in_the_way_of_tests_or_of_their_runner_are_left_out() -> None:
+    tests = TestFiles(files={"a_test.py": "", "data/in.txt": ""}, target="a.py")
+    ways = (
+        "./a_test.py",
+        "a_test.py/x.py",
+        "data",
+        "data//in.txt",
+        "unittest.py",
+        "pytest/__init__.py",
+    )
+    more = ("_pytest/python.py", "pluggy.py", ".", "unittest.cpython-311-x86_64-linux-gnu.so")
+    files = dict.fromkeys((*ways, *more), "") | {"a.py": "1", "data/mine.txt": "2", "tests.py": "3"}
+    assert laid_out(Candidate(files=files), tests)[0] == {
+        "a.py": "1",
+        "data/mine.txt": "2",
+        "tests.py": "3",
+    }
+
+
+@pytest.mark.row("G4")
+@pytest.mark.row("G5")
+@pytest.mark.parametrize("name", ["difflib", "traceback", "argparse", "inspect", "pprint"])
+async def test_a_candidates_module_is_not_imported_by_the_runner(
+    sandbox: Sandbox, settings: SandboxSettings, text: str, name: str
+) -> None:
+    """It bears the name of one that the runner needs; the candidate's own imports do find it."""
+    module = "import os; open('/tmp/ran', 'w').close(); raise SystemError('not here')"
+    checking = f"{RIGHT}import os\nassert not os.path.exists('/tmp/ran')\n"
+    verdict = await judged(sandbox, settings, checking, text, **{f"{name}.py": module})
+    assert verdict.passed, verdict
 
 
 def test_names_of_tests_are_read_from_the_text() -> None:

@@ -186,8 +186,8 @@ async def test_cage_that_dies_under_us_is_retried_once(
         judged("import time\ndef add(a, b): time.sleep(1); return a + b", cases=1)
     )
     # Below what we started, while a case runs: the runner and its child, and in a warm cage the parent
-    # and the keeper too. An idle parent has one.
-    at_work = 2 if backend == "bubblewrap" else 4
+    # too. An idle parent has one child.
+    at_work = 2 if backend == "bubblewrap" else 3
     known: set[int] = set()
     deadline = time.monotonic() + 15
     while len(known) < kills and time.monotonic() < deadline:

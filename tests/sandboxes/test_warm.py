@@ -5,15 +5,17 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from codojo.errors import SandboxError
 from codojo.sandboxes import Sandbox, open_sandbox
 from codojo.sandboxes.contract import CageEnded
 from codojo.sandboxes.process import Caged
 from codojo.sandboxes.sources import Program
-from codojo.sandboxes.supervisor import children, tree
+from codojo.sandboxes.supervisor import children
 from codojo.sandboxes.workspace import execute
 from codojo.settings import SandboxSettings
 
@@ -115,27 +117,100 @@ async def test_nothing_is_left_for_the_next_execution_of_the_same_parent(warm: S
     assert set(children(os.getpid())) == parents
 
 
-async def test_keeper_that_is_killed_takes_its_child_with_it_and_its_parent_out_of_use(
+def _parents() -> list[int]:
+    return [pid for guard in children(os.getpid()) for pid in children(guard)]
+
+
+def _living(parent: int) -> list[int]:
+    pids = children(parent)
+    return [pid for pid in pids if " Z " not in Path(f"/proc/{pid}/stat").read_text()]
+
+
+async def _waiting() -> list[int]:
+    """The child of each parent, once all have one."""
+    found: list[list[int]] = [[]]
+    while not all(found):
+        await asyncio.sleep(0.01)
+        found = [_living(parent) for parent in _parents()]
+    return [child for (child,) in found]
+
+
+async def test_a_child_does_not_outlive_its_parent(
     warm: Sandbox, runs: Callable[[int], bool]
 ) -> None:
-    """Whoever kills it, say for want of memory: nobody would watch the child any more."""
+    """Whoever kills it, say for want of memory: nobody would reap the child any more."""
     async with warm.open(SLEEPER) as process:
         assert isinstance(process, Caged)
         await process.receive()
-        keeper = process.watched.pid
-        (child,) = children(keeper)
-        (parent,) = (
-            pid
-            for guard in children(os.getpid())
-            for pid in children(guard)
-            if keeper in children(pid)
-        )
-        os.kill(keeper, signal.SIGKILL)
+        child = process.watched.pid
+        (parent,) = (pid for pid in _parents() if child in children(pid))
+        os.kill(parent, signal.SIGKILL)
         with pytest.raises(CageEnded):
             await asyncio.wait_for(process.receive(), 2)
     assert not runs(child)
-    assert not runs(parent)
     assert (await execute(warm, ["-c"], code="print('next')")).stdout == b"next\n"
+
+
+async def test_a_running_program_is_the_only_child_of_its_parent(warm: Sandbox) -> None:
+    """What waits for the next program is made when this one is gone, so neither can touch the other."""
+    async with warm.open(SLEEPER) as process:
+        assert isinstance(process, Caged)
+        await process.receive()
+        (parent,) = (pid for pid in _parents() if process.watched.pid in children(pid))
+        assert children(parent) == [process.watched.pid]
+
+
+@pytest.mark.parametrize("settled_s", [0, 0.2])
+@pytest.mark.parametrize("victims", ["children", "parents", "guards"])
+async def test_what_dies_before_it_has_a_program_is_replaced(
+    warm: Sandbox, victims: str, settled_s: float
+) -> None:
+    """Be it sealed by then, or not yet."""
+    waiting = await _waiting()
+    chosen = {"children": waiting, "parents": _parents(), "guards": children(os.getpid())}[victims]
+    await asyncio.sleep(settled_s)
+    for pid in chosen:
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(len(chosen) + 1):
+        ran = await execute(warm, ["-c"], code="print('next')")
+        assert (ran.ended, ran.stdout) == ("exited", b"next\n")
+
+
+async def test_a_child_made_for_other_limits_is_not_used(warm: Sandbox) -> None:
+    code = (
+        "import os, resource as r; s = os.statvfs('/tmp')\n"
+        "print(r.getrlimit(r.RLIMIT_AS)[0] >> 20, r.getrlimit(r.RLIMIT_CPU)[0],"
+        " s.f_blocks * s.f_frsize >> 20)"
+    )
+    small = replace(warm.limits, memory_mb=160, cpu_s=1, tmp_mb=2)
+    for limits in (warm.limits, small, small, warm.limits):
+        ran = await execute(warm, ["-c"], code=code, limits=limits)
+        wanted = f"{limits.memory_mb} {limits.cpu_s} {limits.tmp_mb}\n"
+        assert ran.stdout.decode() == wanted, ran.stderr
+
+
+async def test_time_that_a_child_waits_is_not_its_program_s(warm: Sandbox) -> None:
+    limits = replace(warm.limits, wall_s=0.4)
+    await execute(warm, ["-c"], code="", limits=limits)
+    await asyncio.sleep(0.6)
+    for _ in _parents():
+        ran = await execute(warm, ["-c"], code="print(1)", limits=limits)
+        assert ran.ended == "exited"
+
+
+async def test_nothing_that_waits_is_left_when_the_sandbox_is_closed(
+    settings: SandboxSettings, runs: Callable[[int], bool]
+) -> None:
+    # The event loop opens descriptors of its own for its first child process.
+    async with open_sandbox(settings):
+        pass
+    before = _descriptors()
+    async with open_sandbox(settings) as sandbox:
+        await execute(sandbox, ["-c"], code="")
+        started = [*_parents(), *await _waiting()]
+        assert len(started) >= 2
+    assert not any(runs(pid) for pid in started)
+    assert _descriptors() == before
 
 
 SENT = """
@@ -159,7 +234,7 @@ def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_child_has_no_way_to_speak_as_its_keeper(warm: Sandbox) -> None:
+async def test_child_has_no_way_to_speak_for_another(warm: Sandbox) -> None:
     """What it sends are frames on its own channel; descriptors that it sends are dropped."""
     opened = _descriptors()
     async with warm.open(Program("liar", SENT)) as process:
@@ -171,16 +246,23 @@ async def test_child_has_no_way_to_speak_as_its_keeper(warm: Sandbox) -> None:
 
 
 async def test_stopped_or_silent_parent_is_given_up(
-    warm: Sandbox, monkeypatch: pytest.MonkeyPatch
+    warm: Sandbox, monkeypatch: pytest.MonkeyPatch, runs: Callable[[int], bool]
 ) -> None:
-    await execute(warm, ["-c"], code="")
+    # Else the children may be those that the self-test's limits were made for.
+    await asyncio.gather(*(execute(warm, ["-c"], code="") for _ in _parents()))
+    await _waiting()
     monkeypatch.setattr("codojo.sandboxes.warm.START_S", 0.3)
-    guard = children(os.getpid())[0]
-    (parent,) = children(guard)
-    os.kill(parent, signal.SIGSTOP)
+    stopped = _parents()
+    for parent in stopped:
+        os.kill(parent, signal.SIGSTOP)
+    # The child of each still waits, and needs its parent for nothing but the next one.
+    for _ in stopped:
+        assert (await execute(warm, ["-c"], code="print('last')")).stdout == b"last\n"
     began = time.monotonic()
-    with pytest.raises(Exception, match="does not answer"):
-        await execute(warm, ["-c"], code="")
-    assert time.monotonic() - began < 3
-    assert tree(os.getpid()).pids == [] or parent not in tree(os.getpid()).pids
+    for _ in stopped:
+        with pytest.raises(SandboxError, match="does not answer"):
+            await execute(warm, ["-c"], code="")
+    assert time.monotonic() - began < 1 + len(stopped)
+    assert not any(runs(pid) for pid in stopped)
+    monkeypatch.undo()
     assert (await execute(warm, ["-c"], code="print('next')")).stdout == b"next\n"
