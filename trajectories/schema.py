@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from codojo.tasks.schema import Brief, Candidate, Record, Verdict
 from codojo.trajectories.budget import Budget
@@ -21,11 +21,37 @@ from codojo.trajectories.log import Event, read_log
 STARTED, FINISHED = "rollout_started", "rollout_finished"
 
 
+def _nothing(value: object) -> bool:
+    """Whether a field is left out of what is stored: so older records keep their bytes and hashes."""
+    return not value
+
+
+def _absent(value: object) -> bool:
+    return value is None
+
+
+class ToolCall(Record):
+    """A call that a model asked for."""
+
+    name: str
+    arguments: str
+    """JSON text as the model wrote it, which need not be valid."""
+    id: str = ""
+
+
 class Message(Record):
     """One message of a conversation with a model."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=_nothing)
+    """Only of an `assistant`."""
+    tool_call_id: str | None = Field(default=None, exclude_if=_nothing)
+    """Only of a `tool`: which call this answers."""
+    name: str | None = Field(default=None, exclude_if=_nothing)
+    """Only of a `tool`: its name."""
+    reasoning_content: str = Field(default="", exclude_if=_nothing)
+    """Only of an `assistant`: what it thought first, where the engine tells it apart from the answer."""
 
 
 class StepRef(Record):
@@ -45,6 +71,20 @@ class Choice(Record):
     """Sampled tokens, where the engine returns them."""
     logprobs: tuple[float, ...] | None = None
     """Natural logarithm of each sampled token's probability, as long as `token_ids`."""
+    token_exact: bool = Field(default=True, exclude_if=lambda exact: exact)
+    """Whether the text is what was sampled; false where a secret was taken out, and its tokens with it."""
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), exclude_if=_nothing)
+    reasoning_content: str = Field(default="", exclude_if=_nothing)
+
+    @property
+    def message(self) -> Message:
+        """The answer as a message of the conversation."""
+        return Message(
+            role="assistant",
+            content=self.text,
+            tool_calls=self.tool_calls,
+            reasoning_content=self.reasoning_content,
+        )
 
 
 class StepInput(Record):
@@ -59,6 +99,8 @@ class StepInput(Record):
     messages: tuple[Message, ...]
     """Only what is new since the parent's answer."""
     sampling: dict[str, JsonValue]
+    tools: tuple[dict[str, JsonValue], ...] = Field(default=(), exclude_if=_nothing)
+    """Tools that the model was offered, each as OpenAI describes it (`type`, `function`)."""
 
 
 class StepOutput(Record):
@@ -69,6 +111,12 @@ class StepOutput(Record):
     choices: tuple[Choice, ...]
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    prompt_token_ids: tuple[int, ...] | None = Field(default=None, exclude_if=_absent)
+    """Tokens of the prompt, where the engine returns them; without the first `prompt_shared`."""
+    prompt_shared: int = Field(default=0, exclude_if=_nothing)
+    """So many tokens of the prompt are the parent's prompt and answer, and are not stored again."""
+    answered_at: float | None = Field(default=None, exclude_if=_nothing)
+    """Of an imported answer: when its source says it came (seconds since 1970, UTC)."""
 
 
 class Step(Record):
@@ -81,6 +129,16 @@ class Step(Record):
     duration_s: float
 
 
+class Origin(Record):
+    """What was taken over from another rollout."""
+
+    rollout: str
+    key: str
+    """Of the effect there."""
+    edited: bool = False
+    """Whether a person put another answer in its place."""
+
+
 class Effect(Record):
     """Anything that happened in a rollout, as the log holds it."""
 
@@ -91,6 +149,14 @@ class Effect(Record):
     output: JsonValue = None
     error: dict[str, str] | None = None
     duration_s: float = 0.0
+    call: int = 0
+    """How many effects of its kind were asked at its place before."""
+    origin: Origin | None = None
+    """Of a fork: where it was taken over from; it cost nothing here."""
+    redacted: dict[str, int] = {}
+    """Secrets that were taken out of its result, by kind."""
+    at: float | None = None
+    """When the log got it (seconds since 1970, UTC); None where it was not read from a log."""
 
 
 class Proposal(Record):
@@ -102,6 +168,25 @@ class Proposal(Record):
     """From the visible tests: all that the graph may know."""
     verdict: Verdict | None = None
     """From the sealed tests, after the rollout had chosen; nothing of it flowed back."""
+
+
+class Imported(Record):
+    """Where a rollout came from that another program recorded."""
+
+    format: str
+    """What the source calls itself, such as `ATIF-v1.7`."""
+    file: str
+    """Its name, without the folder; for people."""
+    sha256: str
+    """Of that file; of a folder, of the lines `<sha256>  <name>` of its files."""
+    item: str
+    """SHA-256 of the part that holds this conversation: the file, or its line. It is imported once."""
+    line: int | None = None
+    agent: str = ""
+    """Who worked, as the source calls it."""
+    version: str = ""
+    claims: dict[str, JsonValue] = {}
+    """What the source says of itself: exit status, rewards, cost. Nobody here has checked it."""
 
 
 class RolloutStart(Record):
@@ -119,6 +204,11 @@ class RolloutStart(Record):
     """Served model by agent."""
     settings: dict[str, JsonValue] = {}
     versions: dict[str, str] = {}
+    redacted: dict[str, int] = Field(default={}, exclude_if=lambda found: not found)
+    """Secrets that were taken out of the brief, by kind."""
+    parent: Origin | None = Field(default=None, exclude_if=lambda parent: parent is None)
+    """Of a fork: the rollout it left, and the effect at which it did."""
+    imported: Imported | None = Field(default=None, exclude_if=_nothing)
 
 
 class Cost(Record):
@@ -162,9 +252,11 @@ class RolloutEnd(Record):
     failure: str | None = None
     cost: Cost = Cost()
     reasked: int = 0
-    """Calls that were in flight when an earlier process died and were asked again."""
+    """How often a call was asked again because the process died while it was under way."""
     deliverable: dict[str, str] | None = None
     """Final files of the builder, by relative path."""
+    redacted: dict[str, int] = Field(default={}, exclude_if=lambda found: not found)
+    """Secrets that were taken out of the task and of what happened, by kind."""
 
 
 class Trajectory(Record):
@@ -198,7 +290,7 @@ class Trajectory(Record):
         found: dict[str, Step] = {}
         for effect in self.effects:
             if effect.effect == "reply" and effect.error is None:
-                found[effect.key] = Step(
+                found[effect.key] = Step.trusted(
                     id=effect.key,
                     path=effect.path,
                     input=StepInput.model_validate(effect.input),
@@ -210,12 +302,33 @@ class Trajectory(Record):
     def prompt(self, step_id: str) -> tuple[Message, ...]:
         """The exact messages a step was asked with, rebuilt along its parents."""
         step = self.steps[step_id]
-        parent = step.input.parent
-        if parent is None:
-            return step.input.messages
-        said = self.steps[parent.step].output.choices[parent.choice].text
-        before = (*self.prompt(parent.step), Message(role="assistant", content=said))
-        return before + step.input.messages
+        parts = [step.input.messages]
+        while parent := step.input.parent:
+            step = self.steps[parent.step]
+            parts.append((step.output.choices[parent.choice].message,))
+            parts.append(step.input.messages)
+        return tuple(message for part in reversed(parts) for message in part)
+
+    def prompt_token_ids(self, step_id: str) -> tuple[int, ...] | None:
+        """The exact tokens a step was asked with, rebuilt along its parents; None where the log lacks some."""
+        chain = [self.steps[step_id]]
+        while chain[-1].output.prompt_shared and chain[-1].input.parent:
+            chain.append(self.steps[chain[-1].input.parent.step])
+        ids: list[int] = []
+        for step in reversed(chain):
+            new, parent = step.output.prompt_token_ids, step.input.parent
+            if new is None:
+                return None
+            if step is not chain[-1] and parent:
+                said = self.steps[parent.step].output.choices[parent.choice].token_ids
+                if said is None:
+                    return None
+                ids += said
+            if step.output.prompt_shared > len(ids):
+                return None
+            del ids[step.output.prompt_shared :]
+            ids += new
+        return tuple(ids)
 
 
 def fold(events: Iterable[Event]) -> dict[str, Trajectory]:
@@ -229,7 +342,7 @@ def fold(events: Iterable[Event]) -> dict[str, Trajectory]:
         if event.kind == STARTED:
             starts.setdefault(event.rollout, event)
         elif event.kind == EFFECT:
-            effect = read_effect(event.data)
+            effect = read_effect(event.data, event.at)
             effects.setdefault(event.rollout, {})[effect.key] = effect
         elif event.kind == FINISHED:
             ends.setdefault(event.rollout, RolloutEnd.model_validate(event.data))
@@ -251,7 +364,22 @@ def load_trajectories(folder: Path, run: str | None = None) -> dict[str, Traject
     return {id: t for id, t in found.items() if run is None or t.start.run == run}
 
 
-def read_effect(data: dict[str, Any]) -> Effect:
-    """An effect from the record that the journal wrote."""
-    names = ("key", "effect", "path", "input", "output", "error", "duration_s")
-    return Effect.model_validate({name: data[name] for name in names if name in data})
+def read_effect(data: dict[str, Any], at: float | None = None) -> Effect:
+    """An effect from the record that the journal wrote.
+
+    Args:
+        at: When the log got it.
+    """
+    names = (
+        "key",
+        "effect",
+        "path",
+        "input",
+        "output",
+        "error",
+        "duration_s",
+        "call",
+        "origin",
+        "redacted",
+    )
+    return Effect.model_validate({name: data[name] for name in names if name in data} | {"at": at})

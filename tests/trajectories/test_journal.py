@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from codojo.errors import ReplayDiverged, RequestRefused
-from codojo.trajectories.journal import Journal, Scope, ask, lane, scope
+from codojo.trajectories.journal import Journal, Scope, ask, current_scope, lane, scope
 from codojo.trajectories.log import Log, read_log
+from tests.canaries import canaries
 
 Work = Callable[[Counter[str]], Coroutine[Any, Any, Any]]
 
@@ -111,6 +112,30 @@ async def test_a_call_in_flight_at_the_end_is_asked_again_and_counted(tmp_path: 
     assert journal.reasked == 1
 
 
+async def test_a_call_that_several_processes_died_in_is_counted_each_time(tmp_path: Path) -> None:
+    async def dies(_: Counter[str]) -> None:
+        async def perform() -> object:
+            raise RuntimeError("the process dies here")
+
+        await ask("test", "a", perform)
+
+    async def answered_then_dies(performed: Counter[str]) -> None:
+        await effect("a", performed)
+        await dies(performed)
+
+    async def work(performed: Counter[str]) -> None:
+        await effect("a", performed)
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await play(tmp_path, dies)
+    with pytest.raises(RuntimeError):
+        await play(tmp_path, answered_then_dies)
+    _, performed, journal = await play(tmp_path, work)
+    assert not performed
+    assert journal.reasked == 2
+
+
 async def test_a_changed_graph_is_noticed(tmp_path: Path) -> None:
     async def work(performed: Counter[str]) -> None:
         await effect("a", performed)
@@ -135,8 +160,10 @@ async def test_replay_performs_nothing_the_log_does_not_hold(tmp_path: Path) -> 
 
 async def test_two_branches_at_one_place_are_an_error_not_a_mixed_up_answer(tmp_path: Path) -> None:
     async def work(performed: Counter[str]) -> None:
+        here = current_scope()
+        assert here is not None
         for owner in ("one", "two"):
-            with lane("inner", owner):
+            with scope(Scope(here.journal, ("inner",), owner)):
                 await effect("same", performed)
 
     with pytest.raises(ReplayDiverged, match="a lane of its own"):
@@ -148,3 +175,41 @@ async def test_without_a_rollout_effects_just_happen() -> None:
     await effect("a", performed)
     await effect("a", performed)
     assert performed["a"] == 2
+
+
+@pytest.mark.row("H13")
+async def test_a_secret_is_gone_before_anyone_acts_on_it_live_and_resumed(tmp_path: Path) -> None:
+    secret = canaries()[2].secret
+
+    async def work(performed: Counter[str]) -> list[Any]:
+        async def perform() -> object:
+            performed["reply"] += 1
+            return {"text": f"use {secret}", "token_ids": [1, 2], "logprobs": [-0.1, -0.2]}
+
+        async def refused() -> object:
+            raise RequestRefused(f"wrong key {secret}")
+
+        said = (await ask("reply", {"prompt": f"my key is {secret}"}, perform)).value
+        try:
+            await ask("reply", "again", refused)
+        except RequestRefused as err:
+            return [said, str(err)]
+        return []
+
+    live, performed, journal = await play(tmp_path, work)
+    assert performed["reply"] == 1
+    assert live == [
+        {
+            "text": "use [redacted:github-token]",
+            "token_ids": None,
+            "logprobs": None,
+            "token_exact": False,
+        },
+        "wrong key [redacted:github-token]",
+    ]
+    counts = [record.get("redacted") for record in journal.records]
+    assert counts == [{"github-token": 2}, {"github-token": 1}]
+    assert journal.records[0]["input"] == {"prompt": "my key is [redacted:github-token]"}
+    resumed, performed, _ = await play(tmp_path, work)
+    assert resumed == live and not performed
+    assert secret not in "".join(str(event.data) for event in read_log(tmp_path))

@@ -1,18 +1,22 @@
 """The log: what is acknowledged is there afterwards, and what is damaged says so."""
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codojo.errors import LogDamaged, LogError
+from codojo.errors import Busy, LogDamaged, LogError
 from codojo.trajectories.log import Log, cut_torn_tails, frame, read_log, segments, unframe
+from codojo.trajectories.segments import LOCK, alone
 
 json_data = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),
@@ -97,6 +101,77 @@ def test_a_living_writers_tail_is_left_alone(tmp_path: Path) -> None:
     assert cut_torn_tails(tmp_path) == 6
 
 
+def test_however_events_are_appended_side_by_side_their_numbers_have_no_gap(tmp_path: Path) -> None:
+    """Threads that write themselves, threads that queue, notes that wait for nothing, and coroutines."""
+    each = 40
+
+    async def coroutines(log: Log) -> None:
+        await asyncio.gather(*(log.write("event", {"who": "c", "n": n}) for n in range(each)))
+
+    with Log(tmp_path) as log:
+        ways = {
+            "put": lambda n: log.put("event", {"who": "put", "n": n}),
+            "put too": lambda n: log.put("event", {"who": "put too", "n": n}),
+            "append": lambda n: log.append("event", {"who": "append", "n": n}).result(),
+            "note": lambda n: log.note("event", {"who": "note", "n": n}),
+        }
+
+        def work(way: Callable[[int], object]) -> None:
+            for n in range(each):
+                way(n)
+
+        threads = [threading.Thread(target=work, args=(way,)) for way in ways.values()]
+        for thread in threads:
+            thread.start()
+        asyncio.run(coroutines(log))
+        for thread in threads:
+            thread.join()
+    events = list(read_log(tmp_path))
+    assert [e.seq for e in events] == list(range(1 + 5 * each))
+    for name in (*ways, "c"):
+        assert [e.data["n"] for e in events[1:] if e.data["who"] == name] == list(range(each))
+
+
+def test_coroutines_that_write_in_one_turn_share_a_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    syncs: list[int] = []
+    sync = os.fdatasync
+
+    def counted(fd: int) -> None:
+        syncs.append(fd)
+        sync(fd)
+
+    async def rollout(log: Log, name: str) -> None:
+        for n in range(5):
+            await log.write("event", {"n": n}, name, alone=True)  # each knows of no other
+
+    async def all_of_them(log: Log) -> None:
+        await asyncio.gather(*(rollout(log, f"r{n}") for n in range(32)))
+
+    with Log(tmp_path) as log:
+        monkeypatch.setattr(os, "fdatasync", counted)
+        asyncio.run(all_of_them(log))
+    assert len(syncs) <= 12, "160 events in five turns, and a few for the first and the last"
+
+
+def test_a_note_is_written_at_once_also_where_others_are_about_to_write(tmp_path: Path) -> None:
+    """What it announces begins before the next sync."""
+
+    async def noted(log: Log) -> list[str]:
+        log.note("note", {}, "r2")
+        return [event.kind for event in read_log(tmp_path)]
+
+    async def both(log: Log) -> list[str]:
+        writing = asyncio.create_task(log.write("event", {}, "r1"))
+        seen = await asyncio.create_task(noted(log))
+        await writing
+        return seen
+
+    with Log(tmp_path) as log:
+        assert asyncio.run(both(log)) == ["segment_opened", "event", "note"]
+
+
 WRITER = """
 import sys
 from pathlib import Path
@@ -123,15 +198,32 @@ def test_what_was_acknowledged_before_kill_9_is_in_the_log(tmp_path: Path) -> No
     assert written[: acknowledged + 1] == list(range(acknowledged + 1))
 
 
+@pytest.mark.row("C12")
+def test_the_locks_of_a_killed_process_hold_nobody_up(tmp_path: Path) -> None:
+    """Whatever process ids are written down: here that of a living process, as after a reuse."""
+    folder = tmp_path / "log"
+    command = [sys.executable, "-c", WRITER, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None and writer.stdout.readline()
+        with pytest.raises(Busy, match=f"process {writer.pid}"), alone(folder):
+            pass
+        writer.kill()
+    (folder / LOCK).write_text(str(os.getppid()))
+    with alone(folder):
+        assert len(list(read_log(folder))) >= 2
+    with Log(folder) as log:
+        log.append("after", {}).result()
+
+
 FULL = """
-import sys
+import random, sys
 from pathlib import Path
 from codojo.errors import LogError
 from codojo.trajectories.log import Log
 log = Log(Path(sys.argv[1]))
 for n in range(1000):
     try:
-        log.append("event", {"n": n, "text": "x" * 5000}).result()
+        log.append("event", {"n": n, "text": TEXT}).result()
     except LogError as err:
         print(n, err)
         break
@@ -144,11 +236,16 @@ log.close()
 
 
 @pytest.mark.row("C8")
-def test_a_full_disk_is_one_clear_error_and_the_log_stays_readable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["5000 * chr(120)", "random.randbytes(15_000).hex()"])
+def test_a_full_disk_is_one_clear_error_and_the_log_stays_readable(
+    tmp_path: Path, text: str
+) -> None:
+    """Where a line does not fit, and where the artifact of one does not."""
+    program = FULL.replace("TEXT", text)
     script = textwrap.dedent(
         f"""
         mount -t tmpfs -o size=256k tmpfs {tmp_path} &&
-        {sys.executable} -c '{FULL}' {tmp_path}/log && cp -r {tmp_path}/log {tmp_path}-copy
+        {sys.executable} -c '{program}' {tmp_path}/log && cp -r {tmp_path} {tmp_path}-copy
         """
     )
     done = subprocess.run(
@@ -160,7 +257,7 @@ def test_a_full_disk_is_one_clear_error_and_the_log_stays_readable(tmp_path: Pat
     count = int(first.split()[0])
     assert "No space left on device" in first and "--resume" in first
     assert second == "refused"
-    events = list(read_log(Path(f"{tmp_path}-copy")))
+    events = list(read_log(Path(f"{tmp_path}-copy/log")))
     assert [e.data["n"] for e in events if e.kind == "event"] == list(range(count))
 
 
