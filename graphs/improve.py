@@ -107,6 +107,7 @@ class Loop:
             versions=self.run.versions,
             settings=self.settings.model_dump(mode="json"),
             reasked=self.stages.reasked + self.run.journal.reasked,
+            redacted=sum(self.run.redacted.values()),
             graph=await self._picture(),
         )
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from codojo.finetune.curators import CurationReport
+from codojo.finetune.curating import CurationReport
 from codojo.finetune.gate import GateReport
 from codojo.finetune.load_check import CheckResult
 from codojo.finetune.recipe import Manifest
@@ -114,6 +114,8 @@ class ImproveReport(Record):
     versions: dict[str, str]
     settings: dict[str, object]
     reasked: int
+    redacted: int = 0
+    """Secrets that were taken out of tasks and results."""
     graph: str
     """Mermaid text of the graph that solved."""
 

@@ -60,7 +60,7 @@ def solo(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(SoloState)
     for step in (recall, code, execute, select):
-        graph.add_node(step.__name__, step)  # type: ignore[call-overload]  # a wrapped node keeps its name
+        graph.add_node(step.__name__, step)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "code")
     graph.add_edge("code", "execute")

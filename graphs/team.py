@@ -9,7 +9,7 @@ The tester writes cases from the brief alone, beside the coder. Candidates run o
 examples and on those cases; while no candidate passes the examples and repairs are left, the critic
 reviews the best one and the coder goes on from there. Of the tester's cases only those count in the end
 that notice a stub and a fault sown into a passing candidate. What is handed in is picked by what ran,
-never by what was said.
+never by what was said. Where a person is there (`Parts.person`), the plan waits for their word.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from codojo.agents.coder import Coder, Draft
 from codojo.agents.critic import Critic, describe
 from codojo.agents.planner import Planner
 from codojo.agents.tester import Tester
+from codojo.graphs.approval import after_plan, approve, checkpointer, clarify, joined
 from codojo.graphs.evidence import collect
 from codojo.graphs.node import node
 from codojo.graphs.parts import Parts
@@ -69,6 +70,11 @@ class TeamState(TypedDict, total=False):
     brief: dict[str, Any]
     recalled: str
     plan: str
+    question: str
+    questions: int
+    remarks: str
+    decision: str
+    failure: str
     tests: dict[str, Any]
     useful: list[str]
     attempts: list[dict[str, Any]]
@@ -91,6 +97,7 @@ def _best(attempts: list[Attempt], useful: Sequence[str] = ()) -> int | None:
 def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
     """A compiled graph: `{"brief": ...}` in; `proposals`, `chosen` and `deliverable` out."""
     rounds = parts.settings.team.repairs
+    has_person = parts.person is not None
 
     @node
     async def recall(state: TeamState) -> dict[str, Any]:
@@ -99,8 +106,13 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
     @node
     async def plan(state: TeamState) -> dict[str, Any]:
         planner = Planner(parts.model("planner"), parts.sampling)
-        brief = Brief.model_validate(state["brief"])
-        return {"plan": (await planner.plan(brief, recalled=state["recalled"])).text}
+        made = await planner.plan(
+            Brief.model_validate(state["brief"]),
+            recalled=state["recalled"],
+            remarks=state.get("remarks", ""),
+            may_ask=has_person,
+        )
+        return {"plan": made.text, "question": made.question}
 
     @node
     async def code(state: TeamState) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
         drafts = await coder.propose(
             Brief.model_validate(state["brief"]),
             n=parts.settings.team.samples,
-            plan=state["plan"],
+            plan=joined(state["plan"], await parts.steering()),
             recalled=state["recalled"],
         )
         return {"attempts": [Attempt.of(draft).model_dump(mode="json") for draft in drafts]}
@@ -164,7 +176,7 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
             attempts[best].draft,
             brief.entry_point,
             report=attempts[best].report,
-            advice=state["critique"],
+            advice=joined(state["critique"], await parts.steering()),
         )
         new = [Attempt.of(draft).model_dump(mode="json") for draft in drafts]
         return done | {"attempts": state["attempts"] + new}
@@ -201,17 +213,28 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
         brief = Brief.model_validate(state["brief"])
         return {"deliverable": await builder.build(brief, chosen.candidate)}
 
+    def after_approve(state: TeamState) -> list[str]:
+        nodes = {"approve": ["code", "tests"], "again": ["plan"], "end": [END]}
+        return nodes[state["decision"]]
+
     def after_execute(state: TeamState) -> str:
         visible = [attempt.visible for attempt in _attempts(state)]
         return "review" if visible and needs_repair(visible, state["repairs"], rounds) else "prune"
 
     graph: StateGraph[Any, Any, Any, Any] = StateGraph(TeamState)
     for step in (recall, plan, code, tests, execute, review, repair, prune, select, build):
-        graph.add_node(step.__name__, step)  # type: ignore[call-overload]  # a wrapped node keeps its name
+        graph.add_node(step.__name__, step)
     graph.add_edge(START, "recall")
     graph.add_edge("recall", "plan")
-    graph.add_edge("plan", "code")
-    graph.add_edge("plan", "tests")
+    if has_person:
+        graph.add_node("clarify", clarify)
+        graph.add_node("approve", approve)
+        graph.add_conditional_edges("plan", after_plan, ["clarify", "approve"])
+        graph.add_edge("clarify", "plan")
+        graph.add_conditional_edges("approve", after_approve, ["code", "tests", "plan", END])
+    else:
+        graph.add_edge("plan", "code")
+        graph.add_edge("plan", "tests")
     graph.add_edge(["code", "tests"], "execute")
     graph.add_conditional_edges("execute", after_execute, ["review", "prune"])
     graph.add_edge("review", "repair")
@@ -219,4 +242,4 @@ def team(parts: Parts) -> CompiledStateGraph[Any, Any, Any, Any]:
     graph.add_edge("prune", "select")
     graph.add_edge("select", "build")
     graph.add_edge("build", END)
-    return graph.compile(name="team")
+    return graph.compile(name="team", checkpointer=checkpointer(parts))

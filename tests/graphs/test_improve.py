@@ -16,6 +16,7 @@ from codojo.serving.registry import PROMOTION
 from codojo.tasks.katas import load_katas
 from codojo.trajectories.journal import ASKED, EFFECT
 from codojo.trajectories.log import Event, read_log
+from codojo.trajectories.schema import load_trajectories
 from tests.scripts import kata_script, run_settings
 
 CODOJO = [sys.executable, "-m", "codojo"]
@@ -95,6 +96,27 @@ def test_a_better_adapter_is_promoted_measured_and_can_be_rolled_back(
     page = Path(report["page"]).read_text()
     assert done["adapter"] in page and "bubblewrap" in page
     assert len(of_kind(dojo, PROMOTION)) == 1
+    rollouts = load_trajectories(dojo / "log")
+    replayed = run(
+        [*CODOJO, "trajectories", "replay", report["run"], "--dojo", str(dojo), "--json"]
+    )
+    assert len(replayed["replayed"]) == len(rollouts) and not replayed["diverged"]
+    by_adapter = next(t for t in rollouts.values() if t.start.stage == "round-1/gate-candidate")
+    fork = [
+        *CODOJO,
+        "trajectories",
+        "fork",
+        by_adapter.id,
+        "--at",
+        "1",
+        "--dojo",
+        str(dojo),
+        "--json",
+    ]
+    for model, name in (("base", "scripted"), (done["adapter"], done["adapter"])):
+        id = run([*fork, "--model", model])["id"]
+        forked = load_trajectories(dojo / "log")[id]
+        assert forked.start.models == {"all": name} and forked.brief == by_adapter.brief
     rolled = subprocess.run(
         [*CODOJO, "models", "rollback", "--dojo", str(dojo)],
         capture_output=True,

@@ -1,0 +1,1 @@
+"""The conversation in a terminal: what is shown, what can be typed, and the loop between them."""
