@@ -4,8 +4,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-EDGE = re.compile(r"^\s*(\w+)\s*(-->|-\.->|-\.[^;]*\.->|--[^;]*-->)\s*(\w+)\s*;?\s*$")
+EDGE = re.compile(
+    r"^\s*(\w+)\s*(?:-->|-\.->|--\s(?P<sure>.*?)\s-->|-\.\s(?P<choice>.*?)\s\.->)"
+    r"\s*(?:\|(?P<bars>[^|]*)\|)?\s*(\w+)\s*;?\s*$"
+)
+BLANK = re.compile(r"(?:&nbsp;?|<br/?>|\s)+")
+"""What Mermaid text has in a label instead of a space."""
 ROW, COLUMN, WIDTH, HEIGHT, MARGIN = 62, 124, 96, 34, 44
+LETTER, MAX_LABEL = 6.5, 14
+"""Width of a label's letter, and how many are drawn."""
 MAX_NODES = 60
 
 
@@ -27,6 +34,11 @@ class Arrow:
     path: str
     is_choice: bool
     """Taken or not, as a policy decides."""
+    label: str
+    x: float
+    """Where the label begins (of an arrow back), or has its middle."""
+    y: float
+    is_back: bool
 
 
 @dataclass(frozen=True)
@@ -48,16 +60,22 @@ class Edge:
     start: str
     end: str
     is_choice: bool
+    label: str = ""
 
 
 def parse(mermaid: str) -> list[Edge]:
     """The edges of a Mermaid graph, in the order they are written; all else is left out.
 
-    >>> parse("graph TD;\\n a --> b;\\n b -.-> a;")[1]
-    Edge(start='b', end='a', is_choice=True)
+    >>> parse("graph TD;\\n a --> b;\\n b -. &nbsp;once more&nbsp; .-> a;")[1]
+    Edge(start='b', end='a', is_choice=True, label='once more')
     """
-    matches = (EDGE.match(line) for line in mermaid.splitlines())
-    return [Edge(m[1], m[3], m[2].startswith("-.")) for m in matches if m]
+    return [_edge(found) for line in mermaid.splitlines() if (found := EDGE.match(line))]
+
+
+def _edge(found: re.Match[str]) -> Edge:
+    label = found["sure"] or found["choice"] or found["bars"] or ""
+    is_choice = found[0].lstrip().removeprefix(found[1]).lstrip().startswith("-.")
+    return Edge(found[1], found[5], is_choice, BLANK.sub(" ", label).strip())
 
 
 def draw(mermaid: str) -> Picture | None:
@@ -79,31 +97,33 @@ def draw(mermaid: str) -> Picture | None:
         for i, name in enumerate(row):
             x = middle + (i - (len(row) - 1) / 2) * COLUMN
             places[name] = (x, 24 + layer * ROW)
+    beside = max((len(edge.label[:MAX_LABEL]) for edge in back), default=0)
     return Picture(
-        width=widest * COLUMN + (MARGIN if back else 0),
+        width=widest * COLUMN + (MARGIN + beside * LETTER if back else 0),
         height=48 + max(rows) * ROW,
         boxes=tuple(Box(name.strip("_"), x, y, "__" in name) for name, (x, y) in places.items()),
-        arrows=tuple(
-            Arrow(_path(edge, places, edge in back, widest * COLUMN), edge.is_choice)
-            for edge in edges
-        ),
+        arrows=tuple(_arrow(edge, places, edge in back, widest * COLUMN) for edge in edges),
     )
 
 
-def _path(
+def _arrow(
     edge: Edge, places: Mapping[str, tuple[float, float]], is_back: bool, edge_of_picture: float
-) -> str:
+) -> Arrow:
     (x1, y1), (x2, y2) = places[edge.start], places[edge.end]
     half_width, half_height = WIDTH / 2, HEIGHT / 2
     if is_back:
         out = edge_of_picture + MARGIN * 0.6
-        return (
+        path = (
             f"M{x1 + half_width:g},{y1:g} C{out:g},{y1:g} {out:g},{y1:g} {out:g},{(y1 + y2) / 2:g} "
             f"S{out:g},{y2:g} {x2 + half_width + 7:g},{y2:g}"
         )
-    start, end = y1 + half_height, y2 - half_height - 7
-    bend = (end - start) / 2
-    return f"M{x1:g},{start:g} C{x1:g},{start + bend:g} {x2:g},{end - bend:g} {x2:g},{end:g}"
+        x, y = out + 5, (y1 + y2) / 2
+    else:
+        start, end = y1 + half_height, y2 - half_height - 7
+        bend = (end - start) / 2
+        path = f"M{x1:g},{start:g} C{x1:g},{start + bend:g} {x2:g},{end - bend:g} {x2:g},{end:g}"
+        x, y = (x1 + x2) / 2, (start + end) / 2
+    return Arrow(path, edge.is_choice, edge.label[:MAX_LABEL], x, y + 4, is_back)
 
 
 def _back_edges(names: list[str], edges: list[Edge]) -> set[Edge]:

@@ -15,7 +15,8 @@ from codojo.reports.page import cut, plural
 from codojo.tasks.cases import render as render_case
 from codojo.tasks.schema import Brief, Candidate, Verdict
 from codojo.tasks.values import ValueRefused
-from codojo.trajectories.schema import Choice, Effect, Step, Trajectory
+from codojo.trajectories.fork import happenings
+from codojo.trajectories.schema import Choice, Effect, Message, Step, ToolCall, Trajectory
 
 HEAT = ((0.9, "h0"), (0.6, "h1"), (0.3, "h2"), (0.1, "h3"), (0.0, "h4"))
 """Class of a token by the least probability that it was sampled with."""
@@ -112,16 +113,23 @@ def items(trajectory: Trajectory) -> list[Item]:
     """Everything that happened, in the order of the log."""
     names = candidate_names(trajectory)
     found: list[Item] = []
-    for (kind, path, failed), group in groupby(
-        trajectory.effects, key=lambda e: (e.effect, e.path, e.error is not None)
-    ):
-        effects = list(group)
-        where = " / ".join(path) or "the rollout"
-        if kind == "reply" and not failed:
-            found += [_reply(trajectory.steps[effect.key], where) for effect in effects]
+    for effects in happenings(trajectory.effects):
+        first = effects[0]
+        where = (" / ".join(first.path) or "the rollout") + _taken_over(effects)
+        if first.key in trajectory.steps:
+            found.append(_reply(trajectory.steps[first.key], where))
         else:
-            found.append(_effects(kind, where, effects, names))
+            found.append(_effects(first.effect, where, effects, names))
     return found
+
+
+def _taken_over(effects: Sequence[Effect]) -> str:
+    """Of a fork: whether a step is its parent's, or a person's."""
+    origins = [effect.origin for effect in effects]
+    if None in origins:
+        return ""
+    edited = any(origin and origin.edited for origin in origins)
+    return ", edited by a person" if edited else ", taken over"
 
 
 def candidates(trajectory: Trajectory) -> list[CandidateView]:
@@ -194,7 +202,7 @@ def _reply(step: Step, where: str) -> Item:
         kind="reply",
         anchor=anchor(step.id),
         where=where,
-        title=f"{step.input.agent} asks {step.input.model}",
+        title=f"{step.input.agent} asks {step.input.model or 'a model that is not named'}",
         seconds=step.duration_s,
         step=step,
         choices=tuple(_choices(step.output.choices)),
@@ -202,20 +210,39 @@ def _reply(step: Step, where: str) -> Item:
 
 
 def _choices(choices: Sequence[Choice]) -> Iterator[ChoiceView]:
-    counts: dict[str, int] = {}
+    counts: dict[Message, int] = {}
     for choice in choices:
-        counts[choice.text] = counts.get(choice.text, 0) + 1
-    for text in counts:
-        choice = next(c for c in choices if c.text == text)
+        counts[choice.message] = counts.get(choice.message, 0) + 1
+    for message in counts:
+        choice = next(c for c in choices if c.message == message)
         logprobs = [p for p in choice.logprobs or () if math.isfinite(p)]
         yield ChoiceView(
-            text=text,
+            text=told(message),
             finish_reason=choice.finish_reason,
             tokens=len(choice.token_ids or logprobs),
             sure=math.exp(min(sum(logprobs) / len(logprobs), 0)) if logprobs else None,
             heat=_heat(logprobs),
-            same=counts[text],
+            same=counts[message],
         )
+
+
+def told(message: Message) -> str:
+    """What a message says, with what was thought before it and the calls it makes."""
+    parts = [message.content]
+    if message.reasoning_content:
+        parts = [f"(thinks) {message.reasoning_content}", *(p for p in parts if p)]
+    parts += [f"calls {_call(call)}" for call in message.tool_calls]
+    return "\n".join(part for part in parts if part) if len(parts) > 1 else message.content
+
+
+def speaker(message: Message) -> str:
+    """Who says a message; of a tool's answer also which tool and call."""
+    named = " ".join(part for part in (message.name, message.tool_call_id) if part)
+    return f"{message.role} ({named})" if named else message.role
+
+
+def _call(call: ToolCall) -> str:
+    return f"{call.name}({call.arguments})" + (f" as {call.id}" if call.id else "")
 
 
 def _heat(logprobs: Sequence[float]) -> tuple[Heat, ...]:
@@ -235,8 +262,10 @@ def _effects(kind: str, where: str, effects: list[Effect], names: dict[str, str]
         judged = _judged(effect, names)
         if judged:
             verdicts.append(judged)
-        elif effect.output not in (None, "", [], {}):
-            texts.append(_text(effect.output))
+        elif kind == "context":
+            texts += [f"{speaker(m)}:\n{told(m)}" for m in context(effect)]
+        elif (output := _shown(effect.output)) not in (None, "", [], {}):
+            texts.append(_text(output))
     first = effects[0].error
     source = effects[0].input.get("tests") if isinstance(effects[0].input, dict) else ""
     n = plural(len(effects), "candidate")
@@ -245,6 +274,7 @@ def _effects(kind: str, where: str, effects: list[Effect], names: dict[str, str]
         "verdict": f"The judge runs {n} on the sealed tests",
         "recall": "Memory is asked" + ("" if texts else ", and has nothing"),
         "remember": "The team remembers",
+        "context": "Said, and no model answered",
     }
     return Item(
         kind="error" if first else kind if kind in titles else "other",
@@ -256,6 +286,17 @@ def _effects(kind: str, where: str, effects: list[Effect], names: dict[str, str]
         text="\n\n".join(texts),
         error=f"{first.get('type', 'error')}: {first.get('message', '')}" if first else "",
     )
+
+
+def _shown(output: object) -> object:
+    """Of what memory recalled, the text that went into the prompt."""
+    return output["text"] if isinstance(output, dict) and "hits" in output else output
+
+
+def context(effect: Effect) -> list[Message]:
+    """The messages of a `context` effect: those of an imported conversation that no answer followed."""
+    held = effect.input.get("messages") if isinstance(effect.input, dict) else None
+    return [Message.model_validate(m) for m in held] if isinstance(held, list) else []
 
 
 def _judged(effect: Effect, names: dict[str, str]) -> Judged | None:

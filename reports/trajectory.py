@@ -1,12 +1,13 @@
 """One rollout, step by step: as a page, and as text for a terminal."""
 
+import json
 from collections.abc import Iterator
 
-from codojo.reports.page import count, duration, plural, render, visible
-from codojo.reports.steps import anchor, candidates, examples, items
+from codojo.reports.page import count, duration, plural, render, short, visible
+from codojo.reports.steps import anchor, candidates, examples, items, speaker, told
 from codojo.reports.story import when
 from codojo.tasks.schema import Verdict
-from codojo.trajectories.schema import Trajectory
+from codojo.trajectories.schema import Imported, Trajectory
 
 BAR = "  │ "
 """Stands before every line that was asked or answered, so that no answer can pass for our own words."""
@@ -29,6 +30,9 @@ def render_trajectory(trajectory: Trajectory, *, back: str | None = None, why: s
         items=items(trajectory),
         candidates=candidates(trajectory),
         summary=_summary(trajectory),
+        imported=origin(trajectory.start.imported) if trajectory.start.imported else "",
+        speaker=speaker,
+        told=told,
         anchor_of=anchor,
     )
 
@@ -42,10 +46,17 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
     brief, start, end = trajectory.brief, trajectory.start, trajectory.end
     yield _line(f"rollout {trajectory.id}  {when(trajectory.id)}")
     yield _line(
-        f"task {brief.task_id} (suite {brief.suite}, family {brief.family}, split {brief.split})"
+        f"task {brief.task_id} (suite {brief.suite or 'none'}, family {brief.family}, split {brief.split or 'none'})"
     )
-    models = ", ".join(sorted(set(start.models.values())))
+    models = ", ".join(sorted(set(start.models.values()) - {""})) or "unknown"
     yield _line(f"run {start.run}, stage {start.stage}, graph {start.graph}, model {models}")
+    if start.parent:
+        how = "with another answer there" if start.parent.edited else "which was asked anew"
+        yield _line(f"forked from {start.parent.rollout} at step {start.parent.key[:12]}, {how}")
+    if start.imported:
+        yield _line(origin(start.imported))
+        for name, value in start.imported.claims.items():
+            yield _line(f"  {short(f'it says {name}: {json.dumps(value, ensure_ascii=False)}')}")
     yield _line(f"verdict {_said(trajectory.verdict)}. {_summary(trajectory)}")
     yield "\nasked"
     yield from _quoted(brief.prompt)
@@ -59,12 +70,13 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
         if item.step:
             out = item.step.output
             for message in item.step.input.messages:
-                yield _line(f"{message.role}:")
-                yield from _quoted(message.content)
+                yield _line(f"{speaker(message)}:")
+                yield from _quoted(told(message))
             yield f"tokens: {count(out.prompt_tokens)} asked, {count(out.completion_tokens)} answered"
         for i, choice in enumerate(item.choices, 1):
-            same = f", given {choice.same} times" if choice.same > 1 else ""
-            yield _line(f"answer {i} of {len(item.choices)} ({choice.finish_reason}{same}):")
+            same = f"given {choice.same} times" if choice.same > 1 else ""
+            notes = ", ".join(note for note in (choice.finish_reason, same) if note)
+            yield _line(f"answer {i} of {len(item.choices)}{f' ({notes})' if notes else ''}:")
             yield from _quoted(choice.text)
         for judged in item.verdicts:
             times = f" ({judged.times} times)" if judged.times > 1 else ""
@@ -87,16 +99,25 @@ def _lines(trajectory: Trajectory) -> Iterator[str]:
         yield from _quoted(text)
 
 
+def origin(imported: Imported) -> str:
+    """Where an imported rollout came from, in a sentence."""
+    line = f", line {imported.line}" if imported.line else ""
+    who = f", recorded by {imported.agent} {imported.version}".rstrip() if imported.agent else ""
+    return f"imported from {imported.file}{line} ({imported.format}, sha256 {imported.sha256[:12]}){who}"
+
+
 def _summary(trajectory: Trajectory) -> str:
     """How many candidates passed, and what it cost."""
     end = trajectory.end
     if end is None:
         return "The rollout is unfinished."
     passed = sum(bool(p.verdict and p.verdict.passed) for p in end.proposals)
-    told = f"{passed} of {plural(len(end.proposals), 'candidate')} passed"
+    said = f"{passed} of {plural(len(end.proposals), 'candidate')} passed"
     if end.failure:
-        told = f"It ended without a verdict: {end.failure}"
-    return f"{told}; {count(end.cost.tokens)} tokens, {duration(end.cost.seconds)}."
+        said = f"It ended without a verdict: {end.failure}"
+    elif trajectory.start.imported:
+        said = f"{plural(end.cost.calls, 'answer')}, and nobody here judged them"
+    return f"{said}; {count(end.cost.tokens)} tokens, {duration(end.cost.seconds)}."
 
 
 def _said(verdict: Verdict | None) -> str:

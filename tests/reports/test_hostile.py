@@ -135,6 +135,24 @@ def test_any_machine_is_drawn_with_each_node_at_a_place_of_its_own(
     assert all(0 < b.x < picture.width and 0 < b.y < picture.height for b in picture.boxes)
 
 
+def test_what_an_edge_is_called_is_drawn_at_it() -> None:
+    text = (
+        "\task -. &nbsp;end&nbsp; .-> __end__;\n\task -->|go on| work;\n"
+        "\twork -- &nbsp;a&nbsp<br>&nbspb&nbsp; --> show;\n\tshow -. &nbsp;once more&nbsp; .-> ask;\n"
+    )
+    assert [(edge.label, edge.is_choice) for edge in parse(text)] == [
+        ("end", True),
+        ("go on", False),
+        ("a b", False),
+        ("once more", True),
+    ]
+    picture = draw(text)
+    assert picture is not None
+    (back,) = (arrow for arrow in picture.arrows if arrow.is_back)
+    assert back.label == "once more" and back.x + 5 * len(back.label) < picture.width
+    assert all(0 < arrow.x < picture.width and arrow.y > 0 for arrow in picture.arrows)
+
+
 def test_the_team_is_drawn_as_it_runs() -> None:
     report, _ = improve_report(None, World(tasks=1))
     picture = draw(report.graph)
