@@ -6,11 +6,8 @@ local executors of other projects, and `subprocess`, have no walls at all and ar
 """
 
 import asyncio
-import ctypes
-import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,8 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
-
+from codojo.bench.cages import proved_cages
 from codojo.bench.environments import PeerMissing, ask, environment
 from codojo.bench.fresh import command_line
 from codojo.bench.rounds import (
@@ -43,8 +39,7 @@ from codojo.bench.rounds import (
 )
 from codojo.errors import SandboxError
 from codojo.sandboxes.bubblewrap import Bubblewrap
-from codojo.sandboxes.contract import Capabilities, Limits, Sandbox
-from codojo.sandboxes.warm import Warm
+from codojo.sandboxes.contract import Limits, Sandbox
 from codojo.sandboxes.workspace import execute
 from codojo.settings import SandboxSettings
 
@@ -55,8 +50,6 @@ PEER = "bwrap, python -I"
 TIMES_FASTER = 10.0
 TAIL = 3.0
 """What p95 may be of p50."""
-PR_SET_CHILD_SUBREAPER = 36
-OUR_FOLDERS = ("codojo-bwrap-", "codojo-bench-", "codojo-canary-", "codojo-plain-")
 NOT_RUN = {"nsjail": "its package needs Python 3.12 or later"}
 LOCAL_PEERS = {
     "swe-rex": ("swe-rex==1.4.0", "swe-rex, local"),
@@ -130,39 +123,6 @@ class Row:
     """How many times as long the peer takes; None for the peer itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
-    """What a run may leave behind."""
-
-    processes: int
-    mounts: int
-    """Of the whole machine: whoever else mounts something meanwhile is counted as well."""
-    descriptors: int
-    folders: int
-
-    @classmethod
-    def now(cls) -> "Objects":
-        """What there is; orphans of ours count, because they become our children (`adopt_orphans`)."""
-        living = [
-            child
-            for child in psutil.Process().children(recursive=True)
-            if child.is_running() and child.status() != psutil.STATUS_ZOMBIE
-        ]
-        return cls(
-            processes=len(living),
-            mounts=len(Path("/proc/self/mountinfo").read_text().splitlines()),
-            descriptors=len(os.listdir("/proc/self/fd")),  # noqa: PTH208  # only a count
-            folders=sum(
-                p.name.startswith(OUR_FOLDERS) for p in Path(tempfile.gettempdir()).iterdir()
-            ),
-        )
-
-    def since(self, before: "Objects") -> dict[str, int]:
-        """How many more there are."""
-        old = asdict(before)
-        return {name: number - old[name] for name, number in asdict(self).items()}
-
-
 def main(
     *, rounds: int = ROUNDS, runs: int = RUNS, force: bool = False, markdown: Path | None = None
 ) -> dict[str, object]:
@@ -180,35 +140,28 @@ async def _measured(
 ) -> dict[str, object]:
     skipped = dict(NOT_RUN)
     local = list(_local_peers(skipped))
-    limits = Limits.of(SandboxSettings())
-    fresh, warm = Bubblewrap(limits), Warm(limits)
-    adopt_orphans()
-    before = Objects.now()
-    async with fresh, warm:
-        proved = [fresh.capabilities, warm.capabilities]
-        show([barriers(each) for each in proved])
-        ways = [_ours(fresh), _ours(warm)]
+    async with proved_cages() as cages:
+        fresh = cages.fresh
+        ways = [_ours(fresh), _ours(cages.warm)]
         ways += [
             _command(PEER, "all but limits", _in_bwrap(fresh, "-I")),
             _command(f"{PEER} -S", "all but limits", _in_bwrap(fresh, "-I", "-S")),
             _command("subprocess, python -I -S", "none", _bare(_host_python(fresh))),
         ]
         rows = await _rows([*ways, *local], rounds, runs, skipped)
-    await asyncio.sleep(0.5)
-    left = Objects.now().since(before)
     targets = judge_targets(rows)
     about_machine = {**machine(load), "interpreter": _version(fresh), "rounds": rounds}
     sheets = [sheet(rows, workload.name) for workload in WORKLOADS]
-    lines = [*about(about_machine, targets), f"left behind after all runs: {left}"]
+    lines = [*about(about_machine, targets), f"left behind after all runs: {cages.left}"]
     lines += [f"not measured: {name} ({why})" for name, why in skipped.items()]
     show(sheets, lines)
     write_markdown(markdown, sheets, lines)
     return {
         "machine": about_machine,
-        "barriers": {each.level: [asdict(b) for b in each.barriers] for each in proved},
+        "barriers": {each.level: [asdict(b) for b in each.barriers] for each in cages.proved},
         "rows": [asdict(row) for row in rows],
         "targets": as_json(targets),
-        "left_behind": left,
+        "left_behind": cages.left,
         "not_measured": skipped,
     }
 
@@ -299,12 +252,6 @@ def judge_targets(rows: list[Row]) -> list[Target]:
         ),
         Target(f"p95 of codojo warm at most {TAIL:.0f} times its p50", f"{tail:.2f}", tail <= TAIL),
     ]
-
-
-def barriers(proved: Capabilities) -> Sheet:
-    """What the self-test proved before anything was timed."""
-    rows = tuple((b.name, "proved" if b.proved else "NOT PROVED", b.how) for b in proved.barriers)
-    return Sheet(f"barriers of '{proved.level}'", ("barrier", "", "how"), rows)
 
 
 def _ours(sandbox: Sandbox) -> Way:
@@ -405,8 +352,3 @@ def _local(peer: str, name: str, environment: Path, python: str) -> Way:
         return Batch(runs, said["wall_s"], tuple(said["latencies_s"]))
 
     return Way(name, "none", measure)
-
-
-def adopt_orphans() -> None:
-    """Have orphans below us become our children, so that none is overlooked."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from codojo.bench.cage import Objects, adopt_orphans, barriers
+from codojo.bench.cages import proved_cages
 from codojo.bench.candidates import Trial, hostile, trials
 from codojo.bench.environments import BATCH_S, PeerHung, PeerMissing, ask, environment
 from codojo.bench.fresh import FreshPair
@@ -38,8 +38,7 @@ from codojo.bench.rounds import (
 )
 from codojo.sandboxes import Judge
 from codojo.sandboxes.bubblewrap import Bubblewrap
-from codojo.sandboxes.contract import Limits, Sandbox
-from codojo.sandboxes.warm import Warm
+from codojo.sandboxes.contract import Sandbox
 from codojo.settings import SandboxSettings
 from codojo.tasks.schema import Candidate, Check, Tests
 
@@ -139,30 +138,22 @@ async def _measured(
     skipped: dict[str, str] = {}
     notes: list[str] = []
     peers = list(_peers(skipped, notes))
-    limits = Limits.of(SandboxSettings())
     ending, attacks = trials(problems), hostile()
-    fresh, warm = Bubblewrap(limits), Warm(limits)
-    adopt_orphans()
-    before = Objects.now()
-    async with fresh, warm:
-        proved = [fresh.capabilities, warm.capabilities]
-        show([barriers(each) for each in proved])
+    async with proved_cages() as cages:
         ways = [
-            _ours(WARM, warm),
-            _ours(f"{WARM}, by cases", warm, by_cases=True),
-            _ours("codojo bubblewrap", fresh),
-            _pair(fresh),
+            _ours(WARM, cages.warm),
+            _ours(f"{WARM}, by cases", cages.warm, by_cases=True),
+            _ours("codojo bubblewrap", cages.fresh),
+            _pair(cages.fresh),
             *peers,
         ]
         tallies = {way.name: Tally() for way in ways}
         rows = await _rates(ways, ending, rounds, tallies)
         seconds = await _hostile(ways, attacks, tallies)
-    await asyncio.sleep(0.5)
-    left = Objects.now().since(before)
     targets = judge_targets(rows, tallies)
     about_machine = {**machine(load), "rounds": rounds, "candidates": len(ending)}
     sheets = [rates_sheet(rows), verdicts_sheet(ways, tallies, seconds)]
-    lines = [*about(about_machine, targets), f"left behind after all runs: {left}", *notes]
+    lines = [*about(about_machine, targets), f"left behind after all runs: {cages.left}", *notes]
     lines += [f"not measured: {name} ({why})" for name, why in skipped.items()]
     show(sheets, lines)
     write_markdown(markdown, sheets, lines)
@@ -172,7 +163,7 @@ async def _measured(
         "verdicts": {n: {**asdict(tally), "wrong": tally.wrong} for n, tally in tallies.items()},
         "hostile_seconds": seconds,
         "targets": as_json(targets),
-        "left_behind": left,
+        "left_behind": cages.left,
         "notes": notes,
         "not_measured": skipped,
     }

@@ -8,6 +8,11 @@ Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """What JSON can say. Records that cross a process, a file or a hash hold nothing else."""
 
 
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
+
+
 def canonical_json(value: object) -> bytes:
     """The same bytes for the same data: sorted keys, no white space, UTF-8.
 
@@ -17,10 +22,7 @@ def canonical_json(value: object) -> bytes:
         ValueError: For NaN and infinities, which JSON cannot say.
         TypeError: For anything that is not plain JSON data.
     """
-    text = json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
-    return text.encode("utf-8", "surrogatepass")
+    return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
 def content_hash(value: object) -> str:

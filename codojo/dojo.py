@@ -14,6 +14,7 @@ import asyncio
 import platform
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -21,16 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from codojo.errors import AdapterRejected, ContaminationError
+from codojo.errors import AdapterRejected, ContaminationError, LogError, SettingsError
 from codojo.folder import init
-from codojo.settings import DOJO_FILE, Settings, load
+from codojo.settings import DOJO_FILE, Settings, load, secrets_of_environment
 from codojo.tasks.schema import Suite, Task, Verdict
+from codojo.trajectories.stopping import Stop
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from codojo.graphs.improve_report import ImprovePlan, ImproveReport
     from codojo.graphs.parts import Parts
+    from codojo.graphs.replay import Replayed
     from codojo.graphs.run import Run, RunRecord, Watch
     from codojo.memory.schema import Entry
     from codojo.memory.store import ChromaStore
@@ -38,8 +41,9 @@ if TYPE_CHECKING:
     from codojo.serving.engine import EngineClient
     from codojo.serving.registry import AdapterRegistry
     from codojo.tasks.contamination import ContaminationGuard
-    from codojo.trajectories.export import Exported
-    from codojo.trajectories.log import Log
+    from codojo.trajectories.exporters.writing import Exported
+    from codojo.trajectories.log import Event, Log
+    from codojo.trajectories.redact import Redactor
     from codojo.trajectories.schema import Cost, Trajectory
 
 Say = Callable[[str], None]
@@ -57,12 +61,22 @@ class Solved:
     trajectory: "Trajectory"
 
 
+@dataclass
+class _Held:
+    """What one process at a time may hold of a dojo; the same in all of its views."""
+
+    log: "Log | None" = None
+    memory: "ChromaStore | None" = None
+    memory_opened: bool = False
+
+
 class Dojo:
     """An open dojo. Use `async with Dojo.open(path) as dojo`.
 
     Attributes:
         root: The folder.
         settings: As read when it was opened.
+        stop: Requested, it ends what runs here in order, with `Stopped`.
     """
 
     def __init__(self, root: Path, settings: Settings, sources: dict[str, str], say: Say) -> None:
@@ -70,14 +84,15 @@ class Dojo:
         self.settings = settings
         self.sources = sources
         self.say = say
+        self.stop = Stop()
         self._stack = AsyncExitStack()
-        self._log: Log | None = None
+        self._redactor: Redactor | None = None
         self._engine: EngineClient | None = None
         self._judge: Judge | None = None
-        self._memory: ChromaStore | None = None
-        self._memory_opened = False
+        self._held = _Held()
         self._isolation = "none"
         self._guards: dict[str, ContaminationGuard] = {}
+        self._opening = asyncio.Lock()
 
     @classmethod
     def open(
@@ -114,6 +129,18 @@ class Dojo:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
+    async def view(self) -> Self:
+        """The same dojo, log and engine under settings of its own, which end with this one.
+
+        For several conversations in one process: what one changes is not changed for the others.
+        """
+        async with self._opening:
+            await self.engine()
+            await self.judge()
+            await self.memory()
+            _ = self.log
+        return copy(self)
+
     @property
     def log_folder(self) -> Path:
         """Where the log lies."""
@@ -122,12 +149,19 @@ class Dojo:
     @property
     def log(self) -> "Log":
         """The pen of this process; taken up at the first use."""
-        if self._log is None:
+        if self._held.log is None:
             from codojo.trajectories.log import Log
 
-            self._log = Log(self.log_folder)
-            self._stack.callback(self._log.close)
-        return self._log
+            self._held.log = Log(self.log_folder, self.redactor)
+            self._stack.callback(self._held.log.close)
+        return self._held.log
+
+    @property
+    def redactor(self) -> "Redactor":
+        """Takes out secrets, those of this process's environment too; made at the first use."""
+        if self._redactor is None:
+            self._redactor = redactor_for(self.settings)
+        return self._redactor
 
     @property
     def registry(self) -> "AdapterRegistry":
@@ -158,22 +192,31 @@ class Dojo:
 
     async def memory(self) -> "ChromaStore | None":
         """The team's memory; None where it is switched off or another process owns it."""
-        if self._memory_opened or not self.settings.memory.enabled:
-            return self._memory
+        held = self._held
+        if held.memory_opened or not self.settings.memory.enabled:
+            return held.memory
         from codojo.memory.remember import catch_up
         from codojo.memory.store import open_memory, owner_of
         from codojo.trajectories.log import read_log
 
         folder = self.root / "memory"
-        self._memory = await asyncio.to_thread(open_memory, folder)
-        self._memory_opened = True
-        if self._memory is None:
+        held.memory = await asyncio.to_thread(open_memory, folder)
+        held.memory_opened = True
+        if held.memory is None:
             self.say(f"memory is in use by process {owner_of(folder)}: working without it")
             await self.log.write("memory_unavailable", {"owner": owner_of(folder)})
         else:
-            self._stack.callback(self._memory.close)
-            await asyncio.to_thread(catch_up, self._memory, read_log(self.log_folder))
-        return self._memory
+            self._stack.callback(held.memory.close)
+            await asyncio.to_thread(catch_up, held.memory, read_log(self.log_folder))
+        return held.memory
+
+    def let_go(self) -> None:
+        """Put log and memory down, in every view of this dojo; whoever needs one takes it up again."""
+        if self._held.log is not None:
+            self._held.log.close()
+        if self._held.memory is not None:
+            self._held.memory.close()
+        self._held.log, self._held.memory, self._held.memory_opened = None, None, False
 
     async def chat_model(self, name: str | None) -> "BaseChatModel":
         """The chat model that serves under a name; None: the base model."""
@@ -201,7 +244,9 @@ class Dojo:
             judge=await self.judge(),
             settings=settings,
             memory=memory,
-            remember=partial(self._remember, suite) if memory and suite else None,
+            remember=partial(self._remember, suite)
+            if self.settings.memory.enabled and suite
+            else None,
         )
 
     async def champion_loaded(self) -> str | None:
@@ -218,6 +263,11 @@ class Dojo:
             AdapterRejected: If it was trained on another base than the engine serves.
         """
         engine, folder = await self.engine(), self.registry.path(name)
+        if name in self.registry.retired():
+            raise AdapterRejected(
+                f"the adapter '{name}' is retired: it learnt from what was forgotten; train another, or go on "
+                "from the base with 'codojo models promote base'"
+            )
         base = base_of(folder)
         if base != engine.endpoint.model_hash:
             raise AdapterRejected(
@@ -256,14 +306,27 @@ class Dojo:
         """A run for the block; it is in the log before any engine starts.
 
         It counts as finished when the block ends without an exception; else it can be resumed.
+
+        Raises:
+            Stopped: Where `stop` was requested and what was under way has ended.
         """
-        from codojo.graphs.run import open_run
+        from codojo.graphs.ending import ending_in_order
+        from codojo.graphs.run import RESUME, open_run
 
         with open_run(
-            self.root, self.log, command, args, self.settings, resume=resume, watch=watch
+            self.root,
+            self.log,
+            command,
+            args,
+            self.settings,
+            resume=resume,
+            watch=watch,
+            stop=self.stop,
         ) as run:
-            run.versions = await self.versions()
-            yield run
+            resume_with = RESUME.get(command, "").format(id=run.id)
+            async with ending_in_order(run, self.settings.team.grace_s, resume_with):
+                run.versions = await self.versions()
+                yield run
 
     async def solve(self, text: str, tests: Sequence[str] = (), *, graph: str = "") -> Solved:
         """Have the team write one function.
@@ -278,6 +341,7 @@ class Dojo:
         """
         from codojo.tasks.requests import task_from_text
 
+        text, tests = self.redactor.text(text), [self.redactor.text(test) for test in tests]
         task = task_from_text(text, tests)
         graph = graph or self.settings.team.graph
         args = {"text": text, "tests": list(tests), "graph": graph}
@@ -301,6 +365,96 @@ class Dojo:
             stage, tasks, parts, graph=graph, models={"all": parts.model_name("all")}
         )
 
+    async def replay(self, id: str) -> "Replayed":
+        """Run a rollout again from the log alone, and check that everything fits.
+
+        No model is asked, nothing is executed or written.
+
+        Raises:
+            LogError: If there is no such rollout.
+            ReplayDiverged: If graph, prompts or records are not what they were.
+        """
+        from codojo.graphs.replay import replay
+
+        return await replay(id, self._events_of(id))
+
+    async def fork(
+        self,
+        id: str = "",
+        *,
+        at: str | int = "",
+        edit: str | None = None,
+        model: str | None = None,
+        resume: "RunRecord | None" = None,
+        **changes: object,
+    ) -> "Trajectory":
+        """Play a rollout that leaves an earlier one at a step; the earlier one stays as it is.
+
+        Args:
+            id: The rollout to leave.
+            at: The step: its number as `codojo trajectories show` prints it, or the beginning of its key.
+                What came before is taken over; the step itself is asked anew.
+            edit: Text that takes the place of the step's answer instead.
+            model: Who answers from there: an adapter of this dojo, or `base`; default: as before.
+            resume: An earlier run of a fork to go on with; its own arguments hold.
+            changes: Settings to change from there, as `team__samples=8`.
+
+        Raises:
+            LogError, SettingsError, TaskError: If it cannot be forked so, with the reason.
+            ReplayDiverged: If graph, prompts or task have changed since.
+        """
+        from codojo.graphs.forking import FORK, ForkPlan, fork_rollout, task_again
+        from codojo.graphs.run import runs
+        from codojo.trajectories.schema import fold
+
+        if resume:
+            plan = ForkPlan.model_validate(resume.args)
+        else:
+            parent = fold(self._events_of(id))[id]
+            record = next((run for run in runs(self.root) if run.id == parent.start.run), None)
+            if record is None:
+                raise LogError(
+                    f"rollout {id} was played elsewhere: the log holds no run of it, so there is nothing to fork"
+                )
+            edit = None if edit is None else self.redactor.text(edit)
+            plan = ForkPlan.of(parent, record, at=str(at), edit=edit, model=model, changes=changes)
+        events = self._events_of(plan.parent)
+        start = fold(events)[plan.parent].start
+        task, suite = task_again(plan.task)
+        async with self.run(FORK, plan.model_dump(mode="json"), resume=resume) as run:
+            adapter = await self._served(plan.model, start.models.get("all"))
+            parts = await self.parts(adapter=adapter, suite=suite, **plan.settings(start))
+            return await fork_rollout(run, events, plan, task, parts)
+
+    async def _served(self, wanted: str | None, before: str | None) -> str | None:
+        """The adapter that answers in a fork, loaded; None: the base model."""
+        name, base = wanted or before, (await self.engine()).endpoint.base_model
+        if name in (None, "base", base):
+            return None
+        if name not in self.registry.names():
+            raise SettingsError(
+                f"neither does the engine serve '{name}' nor has this dojo such an adapter; choose one with --model: "
+                f"{', '.join(['base', *self.registry.names()])}"
+            )
+        await self.load_adapter(name)
+        return name
+
+    def _events_of(self, id: str) -> "list[Event]":
+        """The events of a rollout, in order.
+
+        Raises:
+            LogError: If the log holds none.
+        """
+        from codojo.trajectories.index import Index
+
+        with Index(self.log_folder) as index:
+            found = index.events(id)
+        if not found:
+            raise LogError(
+                f"the log holds no rollout {id[:40]!r}; see the ids with 'codojo trajectories list'"
+            )
+        return found
+
     async def improve(
         self,
         suite: str = "katas",
@@ -322,8 +476,9 @@ class Dojo:
         Raises:
             TaskError, EngineError, SandboxError, TrainingError: With what to do; `resume` goes on.
         """
+        from codojo.finetune.curators import require_isolated
         from codojo.graphs.improve import Loop
-        from codojo.graphs.improve_report import REPORT, ImprovePlan
+        from codojo.graphs.improve_report import REPORT, ImprovePlan, ImproveReport
         from codojo.reports.improve import write_improve
         from codojo.tasks.loaders import load_suite
         from codojo.trajectories.schema import load_trajectories
@@ -332,6 +487,7 @@ class Dojo:
             plan = ImprovePlan.model_validate(resume.args)
         plan = plan or ImprovePlan(suite=suite, rounds=rounds)
         loaded = load_suite(plan.suite)
+        require_isolated(loaded)
         args = plan.model_dump(mode="json")
         async with self.run("improve", args, resume=resume, watch=watch) as run:
             loop = Loop(
@@ -345,19 +501,28 @@ class Dojo:
                 load=self.load_adapter,
                 folder=self.root,
             )
-            report = await loop.play()
-            await self.log.write(REPORT, report.model_dump(mode="json"))
+            data = self.redactor.redact((await loop.play()).model_dump(mode="json")).value
+            report = ImproveReport.model_validate(data)
+            await self.log.write(REPORT, data, redacted=True)
             write_improve(self.root, report, load_trajectories(self.log_folder, run.id))
         return report
 
-    async def export(self, format: str, path: str | Path, *, suite: str = "") -> "Exported":
-        """Write a training file from what passed on train tasks; see `codojo.exporting.export`."""
-        from codojo.exporting import export
+    async def export(
+        self, format: str, path: str | Path, *, parquet: bool = False, **filters: object
+    ) -> "Exported":
+        """Write training files from the log; see `codojo.exporting.export`.
 
-        exported, _ = await asyncio.to_thread(
-            export, self.log_folder, format, Path(path), suite=suite
+        Args:
+            filters: Fields of `codojo.filters.Filters`: `only="passed"`, `suite="katas"`, ...
+        """
+        from codojo.exporting import export
+        from codojo.filters import Filters
+
+        chosen = Filters.of(**filters)
+        report = await asyncio.to_thread(
+            export, self.root, format, Path(path), chosen, parquet=parquet
         )
-        return exported
+        return report.exported
 
     async def _remember(self, suite: Suite, entry: "Entry") -> None:
         """Keep what the team learnt, unless it holds text of the suite's tests."""
@@ -368,9 +533,16 @@ class Dojo:
             self._guards[suite.name] = ContaminationGuard.of(suite)
         guard = self._guards[suite.name]
         try:
-            await remember(entry, log=self.log, store=self._memory, guard=guard)
+            await remember(entry, log=self.log, store=self._held.memory, guard=guard)
         except ContaminationError as err:
             self.say(str(err))
+
+
+def redactor_for(settings: Settings) -> "Redactor":
+    """What takes secrets out under some settings, those of this process's environment too."""
+    from codojo.trajectories.redact import Redactor
+
+    return Redactor(settings.redaction, secrets_of_environment(settings.engine))
 
 
 def base_of(adapter: Path) -> str:

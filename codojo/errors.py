@@ -4,11 +4,15 @@
     ├── SettingsError            a setting, flag or dojo folder cannot be used
     ├── TaskError                a task, suite or samples file cannot be used
     │   └── ContaminationError   gate or held-out text was about to be learnt from
+    ├── ImportRefused            a file of another program cannot be read as trajectories
     ├── LogError                 the trajectory log cannot be written or read
     │   ├── LogDamaged           bytes in the middle of a segment are not what was written
+    │   ├── LogTooNew            a newer version of codojo wrote it
     │   ├── Busy                 another process holds what this one needs
-    │   └── ReplayDiverged       a resumed rollout asked for something the log does not hold
+    │   └── ReplayDiverged       a rollout that ran again asked for something else than the log holds
+    │       └── LogEnds          the log of an unfinished rollout goes no further
     ├── BudgetExceeded           the tokens, calls or seconds of a run are spent
+    ├── Stopped                  the process was told to end, and did so in order
     ├── EngineError              whatever serves the models failed
     │   ├── EngineUnavailable    not reachable, not ready, or died
     │   ├── RequestRefused       the engine answered that it will not do this
@@ -46,6 +50,12 @@ class ContaminationError(TaskError):
     """Text of a gate or held-out task was about to be trained on or remembered."""
 
 
+class ImportRefused(CodojoError):
+    """A file that another program wrote cannot be read as trajectories; the message names the place."""
+
+    exit_code = 2
+
+
 class LogError(CodojoError):
     """The trajectory log cannot be written or read."""
 
@@ -56,18 +66,32 @@ class LogDamaged(LogError):
     """A record in the middle of a segment fails its checksum."""
 
 
+class LogTooNew(LogError):
+    """A segment is in a version of the format that this codojo does not know."""
+
+
 class Busy(LogError):
     """Another process holds the lock; the message names it."""
 
 
 class ReplayDiverged(LogError):
-    """A resumed rollout asked for something else than the log holds."""
+    """A rollout that ran again asked for something else than the log holds: its graph has changed."""
+
+
+class LogEnds(ReplayDiverged):
+    """A replay asked for an effect that the log does not hold: the rollout is unfinished, or has changed."""
 
 
 class BudgetExceeded(CodojoError):
     """The tokens, calls or seconds that a run or rollout may spend are spent."""
 
     exit_code = 4
+
+
+class Stopped(CodojoError):
+    """The process was told to end (SIGTERM); what was under way is in the log."""
+
+    exit_code = 143
 
 
 class EngineError(CodojoError):

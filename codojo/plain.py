@@ -9,7 +9,7 @@ from codojo.dojo import Dojo, Solved
 
 if TYPE_CHECKING:
     from codojo.graphs.improve_report import ImproveReport
-    from codojo.trajectories.export import Exported
+    from codojo.trajectories.exporters.writing import Exported
 
 T = TypeVar("T")
 
@@ -27,13 +27,18 @@ def solve(
 
 
 def export(
-    format: str, path: str | Path, *, dojo: str | Path = "dojo", suite: str = ""
+    format: str,
+    path: str | Path,
+    *,
+    dojo: str | Path = "dojo",
+    parquet: bool = False,
+    **filters: object,
 ) -> "Exported":
-    """`Dojo.export`."""
+    """`Dojo.export`. Filters as `only="passed"`."""
 
     async def work() -> "Exported":
         async with Dojo.open(dojo) as opened:
-            return await opened.export(format, path, suite=suite)
+            return await opened.export(format, path, parquet=parquet, **filters)
 
     return _run(work())
 

@@ -5,11 +5,13 @@ Order, strongest first: command line, `CODOJO_<SECTION>__<NAME>` environment var
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -107,6 +109,8 @@ class TeamSettings(Section):
     """Rounds of critique and repair of the `team` graph."""
     parallel: int = Field(16, ge=1)
     """Rollouts in flight at once; enough to fill the engine when each asks for one choice."""
+    grace_s: float = Field(8, ge=0)
+    """Seconds that calls and executions under way get to end after SIGTERM. Container engines wait 10."""
 
 
 class MemorySettings(Section):
@@ -126,6 +130,27 @@ class BudgetSettings(Section):
     tokens: int = Field(0, ge=0)
     calls: int = Field(0, ge=0)
     seconds: float = Field(0, ge=0)
+
+
+class RedactionSettings(Section):
+    """What counts as a secret and is replaced before it is logged or used."""
+
+    enabled: bool = True
+    """Off, everything is logged as it comes: for benchmarks, and for data known to hold none."""
+    patterns: tuple[str, ...] = ()
+    """Further regular expressions of secrets, for example of tokens that only your company has."""
+    allow: tuple[str, ...] = ()
+    """Regular expressions of texts that are no secrets although they look like it: test vectors."""
+
+    @field_validator("patterns", "allow")
+    @classmethod
+    def _compile(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for pattern in patterns:
+            try:
+                re.compile(pattern)
+            except re.error as err:
+                raise ValueError(f"no regular expression: {err}") from err
+        return patterns
 
 
 class TrainSettings(Section):
@@ -175,6 +200,7 @@ class Settings(BaseSettings):
     team: TeamSettings = TeamSettings()
     memory: MemorySettings = MemorySettings()
     budget: BudgetSettings = BudgetSettings()
+    redaction: RedactionSettings = RedactionSettings()
     train: TrainSettings = TrainSettings()
     gate: GateSettings = GateSettings()
 
@@ -182,6 +208,39 @@ class Settings(BaseSettings):
     def settings_customise_sources(cls, *_args: Any, **_kwargs: Any) -> tuple[Any, ...]:
         """Nothing is read behind the back of `load`, which reads each source once and names it."""
         return (_args[1] if len(_args) > 1 else _kwargs["init_settings"],)
+
+
+def secrets_of_environment(engine: EngineSettings | None = None) -> tuple[str, ...]:
+    """Values that must never be logged: what variables with a secret's name hold, and the engine's own.
+
+    Left out: short or ordinary values, which stand everywhere, and paths.
+    """
+    found = {
+        value for name, value in os.environ.items() if _names_secret(name) and _is_telling(value)
+    }
+    if engine is not None:
+        address = urlsplit(engine.url) if "://" in engine.url else None
+        key = os.environ.get(engine.key_env, "") if engine.key_env else ""
+        password = address.password if address else None
+        found |= {part for part in (key, password, unquote(password or "")) if part}
+    return tuple(sorted(found))
+
+
+def _names_secret(name: str) -> bool:
+    words = re.split(r"[^A-Z0-9]+", name.upper())
+    return any(_SECRET_WORD.search(word) for word in words)
+
+
+_SECRET_WORD = re.compile(
+    r"(?:KEYS?|TOKENS?|SECRETS?|PASSWORDS?|PASSWD|PASSPHRASE|CREDENTIALS?)\Z|\A(?:PASS|PAT|PSK)\Z"
+)
+
+
+def _is_telling(value: str) -> bool:
+    if value.startswith(("/", "~", "./")) and Path(value).expanduser().exists():
+        return False
+    plain = (value.islower() and value.isalpha()) or value.isdigit()
+    return len(value) >= (12 if plain else 6) and value.lower() not in ("enabled", "disabled")
 
 
 class Loaded(NamedTuple):

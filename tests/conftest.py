@@ -12,6 +12,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--row", help="only tests of this row of the reliability matrix, for example C5"
     )
+    parser.addoption(
+        "--update-golden", action="store_true", help="write golden files anew; look at the diff"
+    )
+    parser.addoption(
+        "--update-pictures", action="store_true", help="write the docs' screenshots anew"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

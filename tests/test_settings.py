@@ -1,11 +1,12 @@
 """Settings: five sources, one order, and a clear word about what is wrong."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from codojo.errors import SettingsError
-from codojo.settings import load
+from codojo.settings import EngineSettings, load, secrets_of_environment
 
 
 def test_the_stronger_source_wins_and_is_named(
@@ -48,3 +49,36 @@ def test_a_variable_of_no_section_is_refused(
     monkeypatch.setenv("CODOJO_TAEM__SAMPLES", "4")
     with pytest.raises(SettingsError, match="CODOJO_TAEM__SAMPLES"):
         load(tmp_path)
+
+
+def test_values_of_the_environment_that_are_secret_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in list(os.environ):
+        monkeypatch.delenv(name)
+    (tmp_path / "key.pem").write_text("")
+    environment = {
+        "GITHUB_TOKEN": "g1thub-t0ken",
+        "MYAPIKEY": "k3y-of-mine",
+        "AWS_SECRET_ACCESS_KEY_PROD": "aws/s3cret",
+        "DB_PASSWORD": "correcthorsebattery",
+        "TOKENIZERS_PARALLELISM": "false-as-ever1",
+        "SSH_KEY": str(tmp_path / "key.pem"),
+        "SECRET_SANTA_TOKEN": "yes",
+        "TOKEN_LIMIT": "100000",
+        "SIGNING_KEY": "username",
+        "PWD": "/here/2",
+        "OUTSIDE": "the-engines-own-1",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    engine = EngineSettings(url="https://me:p%40ss-w0rd@host/v1", key_env="OUTSIDE")
+    assert set(secrets_of_environment(engine)) == {
+        "g1thub-t0ken",
+        "k3y-of-mine",
+        "aws/s3cret",
+        "correcthorsebattery",
+        "the-engines-own-1",
+        "p%40ss-w0rd",
+        "p@ss-w0rd",
+    }

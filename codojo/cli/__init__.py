@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ class Entry(NamedTuple):
 COMMANDS = {
     "init": Entry("init", "Make a new dojo with commented settings."),
     "run": Entry("run", "Run a graph on a request, a file of tasks, or a suite."),
+    "chat": Entry("chat", "Talk with the team: ask, watch, approve, correct, rate."),
+    "web": Entry("web", "The same in a browser on this machine, and what was logged."),
     "improve": Entry("improve", "Solve, curate, train, gate, hot-load, and report."),
     "export": Entry("export", "Write training files from the log."),
     "judge": Entry("judge", "Score anyone's samples in the sandbox."),
@@ -92,10 +95,10 @@ def main() -> None:
         app(prog_name="codojo")
     except CodojoError as err:
         if debug:
-            raise
-        print(
-            f"codojo: {'; '.join(line.strip() for line in str(err).splitlines())}", file=sys.stderr
-        )
+            _print_traceback(err)
+        else:
+            said = "; ".join(line.strip() for line in str(err).splitlines())
+            print(f"codojo: {_without_secrets(said)}", file=sys.stderr)
         sys.exit(err.exit_code)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,3 +106,19 @@ def main() -> None:
     except KeyboardInterrupt:
         print("codojo: stopped; what was logged is kept", file=sys.stderr)
         sys.exit(130)
+    except Exception as err:
+        _print_traceback(err)
+        sys.exit(1)
+
+
+def _print_traceback(error: Exception) -> None:
+    """As Python would, without the secrets that an engine or a library put into a message."""
+    text = "".join(traceback.format_exception(error))
+    print(_without_secrets(text), end="", file=sys.stderr)
+
+
+def _without_secrets(text: str) -> str:
+    from codojo.settings import secrets_of_environment
+    from codojo.trajectories.redact import Redactor
+
+    return Redactor(known=secrets_of_environment()).text(text)

@@ -20,11 +20,16 @@ def show(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
 
     Example: `CODOJO_TEAM__SAMPLES=8 codojo config show --dojo my-dojo`
     """
+    from codojo.dojo import redactor_for
     from codojo.settings import load
 
     settings, sources = load(dojo)
+    hide = redactor_for(settings).redact
     flat = {
-        f"{section}.{name}": {"value": value, "source": sources.get(f"{section}.{name}", "default")}
+        f"{section}.{name}": {
+            "value": hide(value).value,
+            "source": sources.get(f"{section}.{name}", "default"),
+        }
         for section, values in settings.model_dump(mode="json").items()
         for name, value in values.items()
     }

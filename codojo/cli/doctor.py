@@ -98,7 +98,9 @@ def _engine(settings: Settings) -> str:
     from codojo.serving.vllm import VllmEngine
 
     if settings.engine.kind != "vllm":
-        return f"{settings.engine.kind} {settings.engine.url}".strip()
+        from codojo.dojo import redactor_for
+
+        return redactor_for(settings).text(f"{settings.engine.kind} {settings.engine.url}").strip()
     version = VllmEngine(settings.engine, "").version
     running = " and running" if engine_status().running else ""
     return f"vLLM {version} is installed{running}"

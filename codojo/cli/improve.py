@@ -12,9 +12,11 @@ from codojo.cli.options import (
     SetOption,
     UnsafeOption,
     budget_only,
+    end_on_sigterm,
     overrides,
     print_json,
     quiet,
+    redacted,
     say,
     unsafe,
     watching,
@@ -80,10 +82,12 @@ def improve(
 
 def _dry_run(plan: "ImprovePlan", as_json: bool) -> None:
     """What a run would solve; opens no engine and makes no folder."""
+    from codojo.finetune.curators import require_isolated
     from codojo.tasks.loaders import load_suite
     from codojo.tasks.schema import SPLITS
 
     loaded = load_suite(plan.suite)
+    require_isolated(loaded)
     wanted = {"train": plan.train_tasks, "gate": plan.gate_tasks, "held_out": plan.held_out_tasks}
     tasks = {split: min(len(loaded.split(split)), wanted[split] or 10**9) for split in SPLITS}
     if as_json:
@@ -110,9 +114,10 @@ async def _improve(
     record = None
     if resume is not None:
         record = find_run(folder, "improve", "" if resume == "last" else resume)
-        changes = record.overrides | budget_only(changes)
+        changes = record.overrides | budget_only(changes, record.withheld)
     with watching(as_json) as watch:
         async with Dojo.open(folder, overrides=changes, say=quiet if as_json else say) as dojo:
+            end_on_sigterm(dojo.stop)
             report = await dojo.improve(plan=plan, resume=record, watch=watch)
             page = dojo.root / "reports" / report.run / "index.html"
     if as_json:
@@ -120,5 +125,5 @@ async def _improve(
         return
     for done in report.rounds:
         print(f"round {done.number}: {done.outcome}. {done.reason}")
-    print(f"champion: {report.champion or 'the base model'}")
+    print(f"champion: {report.champion or 'the base model'}{redacted(report.redacted)}")
     print(f"report: {page}")

@@ -56,7 +56,7 @@ def start(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
 
     endpoint = asyncio.run(start_engine(load(dojo).settings.engine, progress=say))
     if as_json:
-        print_json(endpoint.model_dump(exclude={"api_key"}))
+        print_json(endpoint.model_dump(exclude={"api_key", "login"}))
     else:
         print(f"{endpoint.kind} serves {endpoint.base_model} at {endpoint.url}")
 
@@ -82,7 +82,7 @@ def status(as_json: JsonOption = False) -> None:
     if as_json:
         shown = {
             "running": found.running,
-            "endpoint": endpoint.model_dump(exclude={"api_key"}) if endpoint else None,
+            "endpoint": endpoint.model_dump(exclude={"api_key", "login"}) if endpoint else None,
             "state": asdict(state) if state else None,
             "resident_mb": found.resident_mb,
         }
@@ -113,7 +113,10 @@ def list_adapters(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) 
         print("no adapters yet; 'codojo improve' trains them")
     for row in rows:
         mark = "*" if row["name"] == champion else " "
-        print(f"{mark} {row['name']}  {row['rows']} rows, {row['steps']} steps, base {row['base']}")
+        out = "  retired" if row["retired"] else ""
+        print(
+            f"{mark} {row['name']}  {row['rows']} rows, {row['steps']} steps, base {row['base']}{out}"
+        )
     print(f"champion: {champion or 'the base model'}")
 
 
@@ -185,6 +188,7 @@ def _described(registry: "AdapterRegistry", name: str) -> dict[str, object]:
     manifest = _manifest(registry, name)
     return {
         "name": name,
+        "retired": name in registry.retired(),
         "rows": manifest.rows,
         "steps": manifest.steps,
         "base": Path(manifest.recipe.base).name,

@@ -1,19 +1,27 @@
 """What several commands share: options, and how progress is shown."""
 
+import asyncio
 import json
+import re
+import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from codojo.errors import SettingsError
+from codojo.errors import LogError, SettingsError
 
 if TYPE_CHECKING:
+    from codojo.graphs.events import TeamEvent
     from codojo.graphs.run import Progress, Watch
     from codojo.settings import SandboxSettings
+    from codojo.trajectories.index import Index
+    from codojo.trajectories.stopping import Stop
 
 DojoOption = Annotated[
     Path, typer.Option("--dojo", envvar="CODOJO_DOJO", help="Folder of the dojo.")
@@ -63,23 +71,85 @@ def overrides(assignments: list[str] | None, **more: object) -> dict[str, object
     return chosen
 
 
-def budget_only(changes: dict[str, object]) -> dict[str, object]:
-    """What a resumed run lets itself be told: a larger budget, nothing else.
+def budget_only(changes: dict[str, object], withheld: Collection[str] = ()) -> dict[str, object]:
+    """What a resumed run lets itself be told: a larger budget, and what the log withholds as secret.
 
     Raises:
         SettingsError: For any other setting, which would make it another run.
     """
     for name in changes:
-        if not name.startswith("budget."):
+        if not name.startswith("budget.") and name not in withheld:
             raise SettingsError(
                 f"--resume goes on with the settings that the run began with; leave '{name}' away, or start a new run"
             )
     return changes
 
 
+def open_index(dojo: Path) -> "Index":
+    """The index of a dojo's log, up to date.
+
+    Raises:
+        SettingsError: If the folder is no dojo.
+    """
+    from codojo.folder import require_dojo
+    from codojo.trajectories.index import Index
+
+    return Index(require_dojo(dojo.resolve()) / "log")
+
+
+def one_of(index: "Index", prefix: str) -> str:
+    """The id of the one rollout that is called so, or begins so.
+
+    Raises:
+        LogError: If there is none, or more than one.
+    """
+    matching = [r.id for r in index.rollouts(ids=[prefix]) or index.rollouts(id=prefix)]
+    if len(matching) == 1:
+        return matching[0]
+    asked = inert(prefix)
+    if not matching:
+        raise LogError(
+            f"no rollout's id starts with '{asked}'; see the ids with 'codojo trajectories list'"
+        )
+    some = ", ".join(matching[:3])
+    raise LogError(
+        f"{len(matching)} rollouts start with '{asked}' ({some}, ...); write more of the id"
+    )
+
+
+def moment(text: str) -> float:
+    """Seconds since 1970 of `2026-11-24`, `2026-11-24T10:00` (UTC where it names no zone), or `7d`, `12h`, `30m` ago.
+
+    Raises:
+        SettingsError: If it is neither.
+    """
+    ago = re.fullmatch(r"(\d{1,6})([dhm])", text.strip(), re.ASCII)
+    if ago:
+        return time.time() - int(ago[1]) * {"d": 86400, "h": 3600, "m": 60}[ago[2]]
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise SettingsError(
+            f"cannot read {text[:60]!r} as a time; write a date (2026-11-24), a time (2026-11-24T10:00), or 7d, "
+            "12h, 30m ago"
+        ) from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
 def unsafe(flag: bool) -> dict[str, object]:
     """The settings behind `--unsafe-no-sandbox`."""
     return {"sandbox.unsafe_no_sandbox": True, "sandbox.backend": "none"} if flag else {}
+
+
+def end_on_sigterm(stop: "Stop") -> None:
+    """Let SIGTERM end what runs in order; a second one ends the process at once."""
+    loop = asyncio.get_running_loop()
+
+    def request() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        stop.request("SIGTERM")
+
+    loop.add_signal_handler(signal.SIGTERM, request)
 
 
 def say(line: str) -> None:
@@ -92,8 +162,9 @@ def quiet(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """A result for programs."""
-    print(json.dumps(value, ensure_ascii=False, default=str))
+    """A result for programs; a lone surrogate, which no encoding can write, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    print(re.sub("[\ud800-\udfff]", lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 @contextmanager
@@ -130,6 +201,32 @@ def watching(as_json: bool) -> "Iterator[Watch]":
         yield watch
 
 
+@contextmanager
+def telling_events(wanted: bool) -> Iterator[None]:
+    """Print each event of the block as a line of JSON, if that is wanted."""
+    if not wanted:
+        yield
+        return
+    from codojo.graphs.translate import Translator
+    from codojo.trajectories.watching import Seen, watched_by
+
+    translator = Translator()
+
+    def see(seen: Seen) -> None:
+        for event in translator.events(seen):
+            print_event(event)
+
+    with watched_by(see):
+        yield
+
+
+def print_event(event: "TeamEvent") -> None:
+    """One line of plain ASCII: JSON escapes whatever could drive a terminal. A lone surrogate, which no strict
+    reader takes, becomes a question mark."""
+    text = json.dumps(event.model_dump(mode="python"), default=str, ensure_ascii=False)
+    print(json.dumps(json.loads(text.encode("utf-8", "replace"))), flush=True)
+
+
 def note(progress: "Progress") -> str:
     """What a stage has found so far."""
     if progress.note:
@@ -150,6 +247,11 @@ def _lines() -> "Watch":
             say(f"{progress.stage}: {progress.done} of {progress.total} {note(progress)}".rstrip())
 
     return watch
+
+
+def redacted(count: int) -> str:
+    """What a summary says of the secrets that were taken out; nothing where there were none."""
+    return f", {count} secret{'s' * (count != 1)} redacted" if count else ""
 
 
 def inert(text: str) -> str:

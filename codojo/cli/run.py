@@ -12,9 +12,11 @@ from codojo.cli.options import (
     SetOption,
     UnsafeOption,
     budget_only,
+    end_on_sigterm,
     overrides,
     print_json,
     quiet,
+    redacted,
     say,
     unsafe,
     watching,
@@ -24,6 +26,7 @@ from codojo.settings import Settings, load
 
 if TYPE_CHECKING:
     from codojo.tasks.schema import Suite, Task
+    from codojo.trajectories.redact import Redactor
     from codojo.trajectories.schema import Trajectory
 
 app = typer.Typer(add_completion=False)
@@ -60,6 +63,12 @@ def run(
     settings: SetOption = None,
     unsafe_no_sandbox: UnsafeOption = False,
     as_json: JsonOption = False,
+    json_events: Annotated[
+        bool,
+        typer.Option(
+            "--json-events", help="Print what happens as it happens, one JSON object a line."
+        ),
+    ] = False,
 ) -> None:
     """Run a graph on a request in words, on a file of tasks, or on a suite.
 
@@ -79,7 +88,10 @@ def run(
         budget__tokens=budget_tokens,
     ) | unsafe(unsafe_no_sandbox)
     args = {"what": what, "suite": suite, "split": split, "tests": tests or [], "tasks": tasks}
-    asyncio.run(_run(dojo, args, changes, resume, dry_run=dry_run, as_json=as_json))
+    work = _run(
+        dojo, args, changes, resume, dry_run=dry_run, as_json=as_json, json_events=json_events
+    )
+    asyncio.run(work)
 
 
 async def _run(
@@ -90,27 +102,43 @@ async def _run(
     *,
     dry_run: bool,
     as_json: bool,
+    json_events: bool,
 ) -> None:
-    from codojo.dojo import Dojo
+    from codojo.cli.options import telling_events
+    from codojo.dojo import Dojo, redactor_for
 
     record = None
     if resume is not None:
         from codojo.graphs.run import find_run
 
         record = find_run(folder, "run", "" if resume == "last" else resume)
-        args, changes = record.args, record.overrides | budget_only(changes)
+        args, changes = record.args, record.overrides | budget_only(changes, record.withheld)
+    args = _without_secrets(args, redactor_for(load(folder, changes).settings))
     suite, chosen = _tasks(args)
     if dry_run:
         _plan(load(folder, changes).settings, chosen, as_json)
         return
-    with watching(as_json) as watch:
+    as_json = as_json or json_events
+    with watching(as_json) as watch, telling_events(json_events):
         async with Dojo.open(folder, overrides=changes, say=quiet if as_json else say) as dojo:
+            end_on_sigterm(dojo.stop)
             _check_graph(dojo.settings)
             async with dojo.run("run", args, resume=record, watch=watch) as run:
                 found = await dojo.solve_all(
                     run, "run", chosen, graph=dojo.settings.team.graph, suite=suite
                 )
-    _show(run.id, found, as_json)
+    if not json_events:
+        _show(run.id, found, as_json)
+
+
+def _without_secrets(args: dict[str, Any], redactor: "Redactor") -> dict[str, Any]:
+    """A request as the log will hold it, so that a resumed run reads the same; names of files stay."""
+    from codojo.tasks.requests import names_file
+
+    if names_file(args["what"]):
+        return args
+    what, tests = redactor.text(args["what"]), [redactor.text(test) for test in args["tests"]]
+    return args | {"what": what, "tests": tests}
 
 
 def _tasks(args: dict[str, Any]) -> "tuple[Suite | None, tuple[Task, ...]]":
@@ -121,13 +149,13 @@ def _tasks(args: dict[str, Any]) -> "tuple[Suite | None, tuple[Task, ...]]":
     """
     from codojo.graphs.policies import spread
     from codojo.tasks.loaders import load_suite
-    from codojo.tasks.requests import task_from_text
+    from codojo.tasks.requests import names_file, task_from_text
     from codojo.tasks.schema import SPLITS
 
     what, name = args["what"], args["suite"]
     if bool(what) == bool(name):
         raise SettingsError("say what to run: a request in words, a file of tasks, or --suite NAME")
-    if not name and (what.endswith((".jsonl", ".jsonl.gz")) or Path(what).is_file()):
+    if not name and names_file(what):
         return None, load_suite(what).tasks
     if not name:
         return None, (task_from_text(what, args["tests"]),)
@@ -143,8 +171,9 @@ def _check_graph(settings: Settings) -> None:
     from codojo.graphs.rollout import GRAPHS
 
     graph = settings.team.graph
-    if graph not in GRAPHS:
-        raise SettingsError(f"no graph is called '{graph}'; choose one of {', '.join(GRAPHS)}")
+    known = [name for name in GRAPHS if name != "edit"]  # which needs a folder: codojo chat --dir
+    if graph not in known:
+        raise SettingsError(f"no graph is called '{graph}'; choose one of {', '.join(known)}")
 
 
 def _plan(settings: Settings, tasks: "tuple[Task, ...]", as_json: bool) -> None:
@@ -173,6 +202,7 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
                         "verdict": t.verdict.model_dump(mode="json") if t.verdict else None,
                         "failure": t.end.failure if t.end else None,
                         "tokens": t.end.cost.tokens if t.end else 0,
+                        "redacted": t.end.redacted if t.end else {},
                     }
                     for t in found
                 ],
@@ -197,7 +227,10 @@ def _show(run: str, found: "list[Trajectory]", as_json: bool) -> None:
     if tricks.kinds:
         print(f"what looked like tricks: {tricks}")
     again = f", {reasked} calls asked again" if reasked else ""
-    print(f"{passed} of {len(found)} passed, {tokens:,} tokens{again}; run {run}")
+    secrets = sum(sum(t.end.redacted.values()) for t in found if t.end)
+    print(
+        f"{passed} of {len(found)} passed, {tokens:,} tokens{again}{redacted(secrets)}; run {run}"
+    )
 
 
 def _rates(found: "list[Trajectory]") -> str:

@@ -1,15 +1,16 @@
-"""`codojo trajectories`: look at what was logged, rollout by rollout."""
+"""`codojo trajectories`: look at what was logged, rollout by rollout, and keep the log in order."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from codojo.cli.options import DojoOption, JsonOption, print_json
+from codojo.cli import forgetting, log_care, time_travel
+from codojo.cli.importing import import_trajectories
+from codojo.cli.options import DojoOption, JsonOption, moment, one_of, open_index, print_json
 
 if TYPE_CHECKING:
-    from codojo.trajectories.schema import Trajectory
+    from codojo.trajectories.index import IndexedRollout
 
 app = typer.Typer(help="Look at what was logged.", no_args_is_help=True)
 
@@ -21,8 +22,21 @@ def list_trajectories(
     ] = "",
     stage: Annotated[str, typer.Option(help="Only stages that start so: `round-1/`.")] = "",
     task: Annotated[str, typer.Option(help="Only tasks whose id holds that.")] = "",
+    suite: Annotated[str, typer.Option(help="Only tasks of that suite.")] = "",
+    graph: Annotated[str, typer.Option(help="Only that graph: `solo`, `team`, ...")] = "",
+    model: Annotated[str, typer.Option(help="Only models whose served name holds that.")] = "",
     verdict: Annotated[
         str, typer.Option(help="Only that verdict: `passed`, `failed`, ...; `none`: no verdict.")
+    ] = "",
+    since: Annotated[
+        str, typer.Option(help="Only rollouts since a date, a time, or `7d`, `12h`, `30m` ago.")
+    ] = "",
+    search: Annotated[
+        str,
+        typer.Option(
+            metavar="TEXT",
+            help="Only where a prompt, an answer or code holds these words, in a row.",
+        ),
     ] = "",
     limit: Annotated[int, typer.Option(help="The newest so many; 0: all.", min=0)] = 50,
     dojo: DojoOption = Path("dojo"),
@@ -31,25 +45,35 @@ def list_trajectories(
     """List rollouts, the newest last.
 
     Examples: `codojo trajectories list --verdict passed` ·
-    `codojo trajectories list --stage round-1/solve --json`
+    `codojo trajectories list --stage round-1/solve --json` ·
+    `codojo trajectories list --search "def slugify" --since 7d`
     """
     _check_verdict(verdict)
-    found = [
-        t
-        for t in _load(dojo).values()
-        if t.start.run.startswith(run)
-        and t.start.stage.startswith(stage)
-        and task in t.brief.task_id
-        and verdict in ("", _status(t))
-    ]
-    shown = found[-limit:] if limit else found
+    named = {
+        **{"run": run, "stage": stage, "task": task, "suite": suite, "graph": graph},
+        **{"model": model, "verdict": verdict, "since": moment(since) if since else ""},
+    }
+    filters: dict[str, object] = {name: value for name, value in named.items() if value != ""}
+    with open_index(dojo) as index:
+        if search:
+            from codojo.trajectories.search import search as find
+
+            filters["ids"] = find(index.log, search)
+        found, total = index.rollouts(limit=limit, **filters), index.count(**filters)
     if as_json:
-        for trajectory in shown:
-            print_json(_row(trajectory))
+        for rollout in found:
+            print_json(_row(rollout))
         return
-    _print_table(shown)
-    more = "; --limit 0 shows all" if len(shown) < len(found) else ""
-    print(f"{len(shown)} of {len(found)} rollouts{more}")
+    if not total:
+        print(
+            "no rollout is logged that fits"
+            if filters
+            else "no rollout is logged yet; solve a task with 'codojo run'"
+        )
+        return
+    _print_table(found)
+    more = "; --limit 0 shows all" if len(found) < total else ""
+    print(f"{len(found)} of {total} rollouts{more}")
 
 
 @app.command()
@@ -69,7 +93,8 @@ def show(
     from codojo.reports.page import write_page
     from codojo.reports.trajectory import render_text, render_trajectory
 
-    trajectory = _one(_load(dojo), id)
+    with open_index(dojo) as index:
+        trajectory = index.trajectory(one_of(index, id))
     if html is not None:
         print(write_page(html, render_trajectory(trajectory)))
     elif as_json:
@@ -78,29 +103,36 @@ def show(
         print(render_text(trajectory), end="")
 
 
-def _load(dojo: Path) -> "dict[str, Trajectory]":
-    from codojo.folder import require_dojo
-    from codojo.trajectories.schema import load_trajectories
+@app.command()
+def follow(
+    run: Annotated[
+        str, typer.Argument(help="Id of a run, or its beginning; default: the newest.")
+    ] = "",
+    dojo: DojoOption = Path("dojo"),
+) -> None:
+    """Print what happened in a run and what happens, as JSON events, until it ends.
 
-    return load_trajectories(require_dojo(dojo.resolve()) / "log")
+    Reads the log alone, so it works beside the process that runs. Example:
+    `codojo improve --suite katas & codojo trajectories follow | jq -r .type`
+    """
+    import asyncio
+
+    asyncio.run(_follow(dojo.resolve(), run))
 
 
-def _one(found: "Mapping[str, Trajectory]", prefix: str) -> "Trajectory":
-    from codojo.cli.options import inert
+async def _follow(dojo: Path, prefix: str) -> None:
+    from codojo.cli.options import inert, print_event
     from codojo.errors import LogError
+    from codojo.folder import require_dojo
+    from codojo.graphs.late import follow as follow_run
+    from codojo.graphs.run import runs
 
-    matching = [id for id in found if id == prefix] or [id for id in found if id.startswith(prefix)]
-    if len(matching) == 1:
-        return found[matching[0]]
-    asked = inert(prefix)
+    root = require_dojo(dojo)
+    matching = [run.id for run in runs(root) if run.id.startswith(prefix)]
     if not matching:
-        raise LogError(
-            f"no rollout's id starts with '{asked}'; see the ids with 'codojo trajectories list'"
-        )
-    some = ", ".join(matching[:3])
-    raise LogError(
-        f"{len(matching)} rollouts start with '{asked}' ({some}, ...); write more of the id"
-    )
+        raise LogError(f"{root} holds no run whose id starts with '{inert(prefix)}'")
+    async for event in follow_run(root / "log", matching[-1]):
+        print_event(event)
 
 
 def _check_verdict(verdict: str) -> None:
@@ -114,30 +146,29 @@ def _check_verdict(verdict: str) -> None:
         raise TaskError(f"no verdict is called {verdict!r}; choose one of {', '.join(known)}")
 
 
-def _status(trajectory: "Trajectory") -> str:
-    return trajectory.verdict.status if trajectory.verdict else "none"
-
-
-def _row(trajectory: "Trajectory") -> dict[str, object]:
+def _row(rollout: "IndexedRollout") -> dict[str, object]:
     """What a program wants to know of a rollout before it reads it whole."""
-    end = trajectory.end
     return {
-        "id": trajectory.id,
-        "run": trajectory.start.run,
-        "stage": trajectory.start.stage,
-        "task": trajectory.brief.task_id,
-        "split": trajectory.brief.split,
-        "verdict": _status(trajectory),
-        "failure": end.failure if end else None,
-        "finished": end is not None,
-        "candidates": len(trajectory.proposals),
-        "passed": sum(bool(p.verdict and p.verdict.passed) for p in trajectory.proposals),
-        "tokens": end.cost.tokens if end else None,
-        "seconds": end.cost.seconds if end else None,
+        "id": rollout.id,
+        "run": rollout.run,
+        "stage": rollout.stage,
+        "task": rollout.task,
+        "suite": rollout.suite,
+        "split": rollout.split,
+        "graph": rollout.graph,
+        "model": rollout.model,
+        "at": rollout.at,
+        "verdict": rollout.verdict or "none",
+        "failure": rollout.failure,
+        "finished": rollout.finished,
+        "candidates": rollout.candidates,
+        "passed": rollout.passed,
+        "tokens": rollout.tokens if rollout.finished else None,
+        "seconds": rollout.seconds if rollout.finished else None,
     }
 
 
-def _print_table(trajectories: "list[Trajectory]") -> None:
+def _print_table(rollouts: "list[IndexedRollout]") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -152,11 +183,16 @@ def _print_table(trajectories: "list[Trajectory]") -> None:
         table.add_column(name, overflow="fold", no_wrap=name == "rollout")
     for name in ("passed", "tokens"):
         table.add_column(name, justify="right", no_wrap=True)
-    for trajectory in trajectories:
-        row = _row(trajectory)
-        verdict = row["verdict"] if row["finished"] else "unfinished"
-        cells = [row["id"], row["stage"], row["task"], verdict]
-        passed = f"{row['passed']}/{row['candidates']}"
-        tokens = f"{trajectory.end.cost.tokens:,}" if trajectory.end else ""
-        table.add_row(*(visible(str(cell).replace("\n", "\\n")) for cell in cells), passed, tokens)
+    for rollout in rollouts:
+        verdict = (rollout.verdict or "none") if rollout.finished else "unfinished"
+        cells = (rollout.id, rollout.stage, rollout.task, verdict)
+        passed = f"{rollout.passed}/{rollout.candidates}"
+        tokens = f"{rollout.tokens:,}" if rollout.finished else ""
+        table.add_row(*(visible(cell.replace("\n", "\\n")) for cell in cells), passed, tokens)
     console.print(table)
+
+
+log_care.register(app)
+forgetting.register(app)
+time_travel.register(app)
+app.command("import")(import_trajectories)
