@@ -71,9 +71,9 @@ serve: env  ## the environment that vLLM runs in
 model: env  ## convert the embedded model into the user's cache, once
 	@$(BIN)/codojo models prepare
 
-system-packages:  ## with root: bubblewrap from the system in place of the wheel, and Docker for its backend
+system-packages:  ## with root: bubblewrap from the system in place of the wheel, Docker for its backend, Chromium and strace for tests
 	apt-get update -q
-	apt-get install -y -q --no-install-recommends bubblewrap docker.io
+	apt-get install -y -q --no-install-recommends bubblewrap docker.io chromium strace
 
 clean-environments:  ## remove both environments
 	rm -rf $(VENV) $(VENV)-serve

@@ -34,7 +34,13 @@ baseline that everything else is compared with ([why](decisions/0009-solo-is-the
 `code` and `tests` run side by side: the tester never sees a candidate. `review` and `repair` run while the
 task has visible tests, no candidate passes them, and `team.repairs` are left. `prune` drops those of the
 team's own tests that pass a stub, or notice no fault sown into a passing candidate; the rest only break
-ties (`codojo.graphs.policies.SELF_MADE_WEIGHT`). The critic's word decides nothing.
+ties (`codojo.graphs.policies.SELF_MADE_WEIGHT`). The critic's word decides nothing. In a chat `approve` stands
+between `plan` and what follows, and `clarify` takes a question of the planner back to it.
+""",
+    "edit": """\
+Files of a folder are changed (`codojo chat --dir`). The folder's tests run on a copy in a cage; while they fail and
+`team.repairs` are left, the coder goes on. In a chat `approve` waits for a person's word on the plan and `show` on the
+diff; only then is anything written, by `codojo.chat.folder`.
 """,
 }
 
