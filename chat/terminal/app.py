@@ -3,8 +3,11 @@
 import asyncio
 import signal
 import sys
+import termios
 import time
-from collections.abc import Awaitable, Callable, Iterable
+import tty
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -43,8 +46,8 @@ class Terminal:
         """Talk until the person leaves; whatever works then is stopped."""
         from prompt_toolkit.patch_stdout import patch_stdout
 
-        self._catch_ctrl_c()
-        with patch_stdout(raw=True):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
+        with _keys_kept(), patch_stdout(raw=True):
             self.screen.say("codojo: say what you need; /help lists what else can be typed", "dim")
             if self.conversation.session.turns:
                 self.doing.recap()
@@ -52,7 +55,7 @@ class Terminal:
                 await self._take(first)
             while True:
                 try:
-                    text = await self._input.prompt_async(self.prompt)
+                    text = await self._input.prompt_async(self.prompt, handle_sigint=False)
                 except KeyboardInterrupt:
                     self._interrupted()
                     continue
@@ -82,7 +85,6 @@ class Terminal:
 
     async def _take(self, text: str) -> None:
         """Whatever was typed: an answer, a command, a note, or a request."""
-        self._catch_ctrl_c()
         text = text.strip()
         typed = parse(text)
         if self._work is not None and self.screen.status.ended:
@@ -193,19 +195,33 @@ class Terminal:
         self.screen.say("Alt-Enter when it is right, Ctrl-C to leave it", "dim")
         several: PromptSession[str] = PromptSession(multiline=True, enable_open_in_editor=True)
         try:
-            return await several.prompt_async("", default=visible(text))
+            return await several.prompt_async("", default=visible(text), handle_sigint=False)
         except (KeyboardInterrupt, EOFError):
             return None
-
-    def _catch_ctrl_c(self) -> None:
-        """While there is no prompt, which takes Ctrl-C itself and lets go of it when it ends."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._interrupted)
 
     def _interrupted(self) -> None:
         if self.conversation.stop():
             self.screen.say("stopping; what was done is kept", "yellow")
         else:
             self.screen.say("nothing runs; /quit or Ctrl-D leaves", "dim")
+
+
+@contextmanager
+def _keys_kept() -> Iterator[None]:
+    """Between two prompts keys wait for the next one as they were typed, and are not echoed.
+
+    A terminal that edits lines itself would take a Ctrl-D there for an end of its own, and lose it.
+    """
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd, termios.TCSANOW)
+    keys = termios.tcgetattr(fd)
+    keys[tty.IFLAG] &= ~termios.ICRNL
+    termios.tcsetattr(fd, termios.TCSANOW, keys)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def _session(terminal: Terminal) -> "PromptSession[str]":

@@ -139,6 +139,35 @@ def test_ctrl_c_leaves_the_program_running_and_ctrl_d_ends_it(tmp_path: Path) ->
     assert child.exitstatus == 0
 
 
+BUSY = """
+import asyncio, sys
+from codojo.cli import main
+from codojo.chat.terminal.doing import Doing
+
+async def busy(self, rest):
+    self.screen.say("busy now")
+    await asyncio.sleep(1)
+
+Doing._help = busy
+main()
+"""
+
+
+def test_keys_that_are_pressed_between_two_prompts_are_not_lost(tmp_path: Path) -> None:
+    arguments_ = ["-c", BUSY, *arguments(tmp_path, write_script(tmp_path), "--as", "ada")[2:]]
+    child = pexpect.spawn(
+        sys.executable, arguments_, env=environment(), encoding="utf-8", timeout=20
+    )
+    child.expect("help lists")
+    enter(child, "/help")
+    child.expect("busy now")
+    child.send("/nonsense\r\x04")
+    child.expect("there is no /nonsense")
+    child.expect(pexpect.EOF)
+    child.wait()
+    assert child.exitstatus == 0
+
+
 def test_a_correction_is_typed_over_several_lines(tmp_path: Path) -> None:
     child = chat(tmp_path, write_script(tmp_path), "--graph", "solo", "--set", "team.samples=1")
     enter(child, REQUEST)
