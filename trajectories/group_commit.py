@@ -20,14 +20,14 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from codojo.errors import LogError
 from codojo.trajectories.artifacts import LIMIT, Artifacts, lift
 from codojo.trajectories.files import write_all
-from codojo.trajectories.framing import frame
+from codojo.trajectories.framing import frame, now
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class _Pending:
     """A coroutine's."""
     turn: "threading.Lock | None" = None
     """A thread's, held until its line is on disk or the thread is to commit `batch`."""
-    batch: "list[_Pending]" = field(default_factory=list)
+    batch: "Sequence[_Pending]" = ()
     failure: LogError | None = None
 
 
@@ -97,7 +97,7 @@ class GroupCommit:
 
     def put(self, kind: str, data: object, rollout: str | None) -> None:
         """Return once the event is on disk; for threads without an event loop."""
-        batch: list[_Pending] = []
+        batch: Sequence[_Pending] = ()
         with self._lock:
             added = self._add(kind, data, rollout)
             if not self._committing:
@@ -107,7 +107,7 @@ class GroupCommit:
                 added.turn.acquire()
         if added.turn is not None:
             added.turn.acquire()
-            batch, added.batch = added.batch, []
+            batch, added.batch = added.batch, ()
         if batch:
             self._commit(batch)
         if added.failure:
@@ -166,7 +166,7 @@ class GroupCommit:
         """The line of an event as of now, and what goes to the artifact store first; under the lock."""
         if self._failure:
             raise self._failure
-        at = time.time()
+        at = now()
         line, contents = frame(self._seq, at, kind, rollout, data), {}
         if len(line) > LIMIT and (lifted := lift(data)).large:
             line = frame(self._seq, at, kind, rollout, lifted.data, lifted.large)
@@ -190,7 +190,7 @@ class GroupCommit:
             self._flush(batch)
         return batch
 
-    def _flush(self, batch: list[_Pending], more: bytes = b"") -> None:
+    def _flush(self, batch: Sequence[_Pending], more: bytes = b"") -> None:
         """Write what is not written yet, and another line; under the lock."""
         lines = b"".join([*(each.line for each in batch), more])
         if not lines or self._failure:
@@ -228,7 +228,9 @@ class GroupCommit:
             if batch:
                 self._commit(batch)
 
-    def _commit(self, batch: list[_Pending], here: asyncio.AbstractEventLoop | None = None) -> None:
+    def _commit(
+        self, batch: Sequence[_Pending], here: asyncio.AbstractEventLoop | None = None
+    ) -> None:
         """Write a batch with one sync, see to the next one, and wake who waited.
 
         Args:
@@ -262,7 +264,7 @@ class GroupCommit:
                 with contextlib.suppress(RuntimeError):  # a loop that was closed waits for nothing
                     loop.call_soon_threadsafe(_wake, waiting, failure)
 
-    def _write(self, batch: list[_Pending]) -> LogError | None:
+    def _write(self, batch: Sequence[_Pending]) -> LogError | None:
         """Bring lines to the disk, their artifacts before them; what went wrong, if anything."""
         try:
             if self._delayed and not self._failure:

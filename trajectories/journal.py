@@ -18,14 +18,13 @@ How an effect is found again is told in `places`. What does not fit is said, nev
 """
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from time import monotonic
 from typing import Any, NamedTuple
 
-from codojo.canonical import canonical_json
+from codojo.canonical import as_read
 from codojo.errors import CodojoError, LogEnds, ReplayDiverged, RequestRefused
 from codojo.trajectories.budget import Budget
 from codojo.trajectories.log import Event, Log
@@ -131,7 +130,7 @@ class Journal:
     @property
     def records(self) -> list[dict[str, Any]]:
         """Every effect of the rollout so far, recorded and new, as the log holds it."""
-        return [_shaped(record) for record in self._answers.values()]
+        return [as_read(record) for record in self._answers.values()]
 
     def require_all_used(self) -> None:
         """Raise where the log holds effects that this pass never asked for."""
@@ -385,7 +384,7 @@ async def _perform(
     started = monotonic()
     outcome: dict[str, Any]
     try:
-        outcome = {"output": _shaped(await perform())}
+        outcome = {"output": as_read(await perform())}
     except tuple(OUTCOMES.values()) as err:
         outcome = {"error": {"type": type(err).__name__, "message": str(err)}}
     return {
@@ -400,13 +399,6 @@ async def _perform(
         **({} if place.under is None else {"under": place.under}),
         **outcome,
     }
-
-
-def _shaped(value: Any) -> Any:
-    """Data as a replay will see it: tuples are lists, keys are texts."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    return json.loads(canonical_json(value).decode("utf-8", "surrogatepass"))
 
 
 def _result(record: dict[str, Any]) -> Any:

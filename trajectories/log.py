@@ -17,11 +17,11 @@ readers get them back in place. Large segments that nobody writes are compressed
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from codojo.errors import LogError
 from codojo.trajectories.artifacts import Artifacts
@@ -114,7 +114,7 @@ class Log:
         """
         self._lines.note(kind, self.redactor.redact(data).value, rollout)
 
-    async def write(
+    def write(
         self,
         kind: str,
         data: object,
@@ -122,8 +122,8 @@ class Log:
         *,
         redacted: bool = False,
         alone: bool = False,
-    ) -> None:
-        """Append an event and return once it is on disk.
+    ) -> Coroutine[Any, Any, None]:
+        """Append an event; to be awaited, and done once it is on disk.
 
         Args:
             redacted: Whether secrets were taken out already, by who acts on the data.
@@ -134,7 +134,7 @@ class Log:
         """
         if not redacted:
             data = self.redactor.redact(data).value
-        await self._lines.write(kind, data, rollout, alone=alone)
+        return self._lines.write(kind, data, rollout, alone=alone)
 
     def close(self) -> None:
         """Write what is queued and let go of the segment."""

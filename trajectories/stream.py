@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from codojo.canonical import canonical_json
+from codojo.canonical import quick_json
 from codojo.trajectories.journal import EFFECT
 from codojo.trajectories.lines import Line
 from codojo.trajectories.log import Event
@@ -120,7 +120,7 @@ class _Waiting:
         self._count += 1
         if self._count > self._limit:
             for rollout, held in self._held.items():
-                self._spill.put(rollout, b"".join(canonical_json(one) + b"\n" for one in held))
+                self._spill.put(rollout, b"".join(quick_json(one) + b"\n" for one in held))
             self._held.clear()
             self._count = 0
 
