@@ -20,7 +20,7 @@ def show(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> None:
 
     Example: `CODOJO_TEAM__SAMPLES=8 codojo config show --dojo my-dojo`
     """
-    from codojo.dojo import redactor_for
+    from codojo.resources import redactor_for
     from codojo.settings import load
 
     settings, sources = load(dojo)

@@ -98,7 +98,7 @@ def _engine(settings: Settings) -> str:
     from codojo.serving.vllm import VllmEngine
 
     if settings.engine.kind != "vllm":
-        from codojo.dojo import redactor_for
+        from codojo.resources import redactor_for
 
         return redactor_for(settings).text(f"{settings.engine.kind} {settings.engine.url}").strip()
     version = VllmEngine(settings.engine, "").version

@@ -31,8 +31,8 @@ def clean(
     """
     from codojo.cleaning import clean as take_out
     from codojo.cleaning import said
-    from codojo.dojo import redactor_for
     from codojo.folder import require_dojo
+    from codojo.resources import redactor_for
     from codojo.settings import load
 
     root = require_dojo(dojo.resolve())

@@ -43,8 +43,8 @@ def import_trajectories(
     `codojo trajectories import chats.jsonl --dry-run` ·
     `codojo trajectories import ~/.openhands/conversations/4f2c --format openhands`
     """
-    from codojo.dojo import redactor_for
     from codojo.folder import require_dojo
+    from codojo.resources import redactor_for
     from codojo.settings import load
     from codojo.trajectories.importers.writing import import_files
 

@@ -105,7 +105,8 @@ async def _run(
     json_events: bool,
 ) -> None:
     from codojo.cli.options import telling_events
-    from codojo.dojo import Dojo, redactor_for
+    from codojo.dojo import Dojo
+    from codojo.resources import redactor_for
 
     record = None
     if resume is not None:
