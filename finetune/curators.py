@@ -1,5 +1,6 @@
 """Curators: pure functions that choose which answers become training rows."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -201,13 +202,18 @@ def _pairs(rows: Sequence[Row], pick: Pick, guard: Guard) -> Iterator[Preference
 
 
 def _closest(passed: list[Unpaired], failed: list[Unpaired]) -> Iterator[tuple[Unpaired, Unpaired]]:
-    """Each of the fewer with the free one of the others that is closest in length; all are in order."""
+    """Each of the fewer with the free one of the others that is closest in length, of equals the first."""
     few, many = (passed, failed) if len(passed) <= len(failed) else (failed, passed)
-    free = list(many)
+    free = sorted((len(row.completion[0].content), at) for at, row in enumerate(many))
     for one in few:
         size = len(one.completion[0].content)
-        partner = min(free, key=lambda row: abs(len(row.completion[0].content) - size))
-        free.remove(partner)
+        above = bisect_left(free, (size, 0))
+        nearest = free[above : above + 1]
+        if above:
+            nearest.append(free[bisect_left(free, (free[above - 1][0], 0))])
+        found = min(nearest, key=lambda it: (abs(it[0] - size), it[1]))
+        free.remove(found)
+        partner = many[found[1]]
         yield (one, partner) if one.label else (partner, one)
 
 
