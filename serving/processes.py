@@ -2,6 +2,8 @@
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import codojo
@@ -27,12 +29,17 @@ def own_env() -> dict[str, str]:
     return engine_env() | {"PYTHONPATH": str(root)}
 
 
-def free_port() -> int:
-    """A loopback port that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A loopback port that for the block no other process is given, and a server may listen on.
+
+    Linux lets a second socket have a port while both ask for its reuse, as servers do, and the first does
+    not listen; who asks for any port gets another.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 def has_gpu() -> bool:

@@ -31,7 +31,7 @@ from codojo.serving.embedded import model_hash, resolve_model
 from codojo.serving.engine import Endpoint, Engine, EngineClient
 from codojo.serving.external import external_endpoint
 from codojo.serving.keeper import KEEP, Job, State, last_words, read_state, tail
-from codojo.serving.processes import free_port, own_env
+from codojo.serving.processes import own_env, reserved_port
 from codojo.settings import EngineSettings
 
 Progress = Callable[[str], None]
@@ -88,17 +88,18 @@ async def open_engine(
     if left and progress:
         progress("the engine that 'codojo models start' left serves other settings; starting one")
     folder = Path(tempfile.mkdtemp(prefix="codojo-engine-"))
-    keeper, endpoint = _start_keeper(plan, folder, bound=True)
-    try:
-        endpoint = await _ready(endpoint, keeper, progress)
-        async with EngineClient(endpoint) as client:
-            yield client
-    except EngineError:
-        (folder / KEEP).touch()  # whoever reads the message will want the log
-        raise
-    finally:
-        cast(IO[bytes], keeper.stdin).close()
-        await asyncio.to_thread(keeper.wait)
+    with reserved_port() as port:
+        keeper, endpoint = _start_keeper(plan, folder, port, bound=True)
+        try:
+            endpoint = await _ready(endpoint, keeper, progress)
+            async with EngineClient(endpoint) as client:
+                yield client
+        except EngineError:
+            (folder / KEEP).touch()  # whoever reads the message will want the log
+            raise
+        finally:
+            cast(IO[bytes], keeper.stdin).close()
+            await asyncio.to_thread(keeper.wait)
 
 
 def default_runtime_dir() -> Path:
@@ -133,14 +134,15 @@ async def start_engine(
         raise EngineUnavailable("an engine is starting already; see 'codojo models status'")
     for name in ("state.json", "runtime.json", "engine.log"):
         (folder / name).unlink(missing_ok=True)
-    keeper, endpoint = _start_keeper(plan, folder, bound=False)
-    cast(IO[bytes], keeper.stdin).close()
-    keeper.wait()  # it goes on in a child of its own
-    try:
-        endpoint = await _ready(endpoint, keeper, progress)
-    except BaseException:
-        stop_engine(runtime_dir=folder)
-        raise
+    with reserved_port() as port:
+        keeper, endpoint = _start_keeper(plan, folder, port, bound=False)
+        cast(IO[bytes], keeper.stdin).close()
+        keeper.wait()  # it goes on in a child of its own
+        try:
+            endpoint = await _ready(endpoint, keeper, progress)
+        except BaseException:
+            stop_engine(runtime_dir=folder)
+            raise
     runtime = Runtime(fingerprint=plan.fingerprint, endpoint=endpoint)
     descriptor = os.open(folder / "runtime.json", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as stream:
@@ -228,9 +230,9 @@ def _plan(settings: EngineSettings, progress: Progress | None) -> _Plan:
 
 
 def _start_keeper(
-    plan: _Plan, folder: Path, *, bound: bool
+    plan: _Plan, folder: Path, port: int, *, bound: bool
 ) -> tuple[subprocess.Popen[bytes], Endpoint]:
-    port, key = free_port(), secrets.token_urlsafe(24)
+    key = secrets.token_urlsafe(24)
     launch = plan.engine.launch(port, key)
     root = f"http://127.0.0.1:{port}"
     job = Job(

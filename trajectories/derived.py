@@ -8,6 +8,7 @@ another history (a segment was rewritten, or is gone) is removed, and either is 
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 BUSY_S = 10.0
 """How long to wait for another process that writes to the file."""
 
+_WAL_S = 0.02
 _LINES = 10_000
 """Lines of one transaction: others wait no longer than those take."""
 _PLACES = """
@@ -198,7 +200,7 @@ class DerivedFile:
                 db.close()
                 self._remove()
                 return self._checked(place)
-            db.execute("PRAGMA journal_mode = WAL")
+            self._use_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
             if version == 0:
                 _make(db, self._content)
@@ -208,6 +210,18 @@ class DerivedFile:
             db.close()
             raise
         return db
+
+    def _use_wal(self, db: sqlite3.Connection) -> None:
+        """SQLite does not wait by itself for others that open the file at the same moment."""
+        until = time.monotonic() + self._busy_s
+        while True:
+            try:
+                db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as err:
+                if "locked" not in str(err) or time.monotonic() > until:
+                    raise
+                time.sleep(_WAL_S)
 
     def _set_aside(self, why: str) -> None:
         aside = self.path.with_suffix(".damaged")

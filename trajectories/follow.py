@@ -46,9 +46,12 @@ class Follower:
         """What has come since the last look; does not wait."""
         for number, path in segments(self.folder):
             place = self._places.setdefault(number, _Place())
-            stat = path.stat() if path.exists() else None
-            state = (path.name, stat.st_ino, stat.st_size) if stat else None
-            if state is None or state == place.state:
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue  # packed just now: the next look finds it
+            state = (path.name, stat.st_ino, stat.st_size)
+            if state == place.state:
                 continue
             with open_segment(path) as file:
                 first = file.readline()

@@ -9,8 +9,8 @@ An event that is removed leaves a line of kind `removed` with its number, so tha
 import json
 import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedWriter
 from pathlib import Path
@@ -114,6 +114,20 @@ def enter(folder: Path) -> int:
     raise Busy(
         f"the log in {folder} waits for an interrupted rewrite to end, and other processes write to it; stop them"
     )
+
+
+@contextmanager
+def among(folder: Path) -> Iterator[None]:
+    """For the block nobody may change what is written; writers may go on.
+
+    Raises:
+        Busy: If somebody is at it for longer than some seconds.
+    """
+    fd = enter(folder)
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def _rewrite(folder: Path, change: Callable[[Event], Event | None]) -> Rewritten:

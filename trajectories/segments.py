@@ -245,7 +245,8 @@ def torn_bytes(fd: int) -> int:
 def pack_log(
     folder: Path, *, over: int = PACK_BYTES, go_on: Callable[[], bool] = lambda: True
 ) -> list[Path]:
-    """Compress segments that nobody writes; returns the new files.
+    """Compress segments that nobody writes; returns the new files. Whoever calls it is among the writers, so
+    that nobody changes meanwhile what is written.
 
     Args:
         over: Only segments of more bytes.

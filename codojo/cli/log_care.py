@@ -82,10 +82,14 @@ def compress(dojo: DojoOption = Path("dojo"), as_json: JsonOption = False) -> No
     Example: `codojo trajectories compress`
     """
     from codojo.folder import require_dojo
+    from codojo.trajectories.rewrite import among
     from codojo.trajectories.segments import pack_log
 
     log = require_dojo(dojo.resolve()) / "log"
-    packed = pack_log(log, over=0) if log.is_dir() else []
+    packed = []
+    if log.is_dir():
+        with among(log):
+            packed = pack_log(log, over=0)
     if as_json:
         print_json({"compressed": [path.name for path in packed]})
     else:

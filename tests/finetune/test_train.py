@@ -45,7 +45,7 @@ def children(out: Path) -> list[psutil.Process]:
     return found
 
 
-def wait_until(is_true: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(is_true: Callable[[], object], seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < end, "waited in vain"
@@ -152,23 +152,24 @@ async def test_a_run_killed_twice_ends_with_the_same_losses_and_weights(
     file.write_text("".join(f"{row.model_dump_json()}\n" for row in rows))
     command = [sys.executable, "-c", PARENT, recipe.model_dump_json(), *map(str, (file, tiny, out))]
     checkpoints = tmp_path / "adapter.partial" / "checkpoints"
-    kill_when(lambda: (checkpoints / "checkpoint-4" / "complete").exists(), command)
-    wait_until(lambda: not children(out), seconds=20)
+    kill_when(lambda: (checkpoints / "checkpoint-2" / "complete").exists(), command)
+    wait_until(lambda: not children(out))
     assert not out.exists()
     (checkpoints / "checkpoint-11").mkdir()  # as a kill in the middle of a checkpoint leaves it
-    killed: list[psutil.Process] = []
+    killed: list[int] = []
 
     def kill(progress: TrainProgress) -> None:
-        if progress.step == 9 and not killed:
-            killed.extend(children(out))
-            for child in killed:
-                child.kill()
+        if not killed:  # the first step after the resume
+            killed.append(progress.step)
+            for child in children(out):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
 
     result = await train(recipe, rows, tiny, out, progress=kill, checkpoint_steps=2)
-    assert len(killed) == 1
+    (step,) = killed
     # A trainer that the kernel killed was short of memory, as far as anyone can tell.
     assert result.manifest.accumulate == 2
-    assert result.manifest.resumed_at >= 8
+    assert result.manifest.resumed_at >= max(2, step - 3)
     assert result.manifest.losses == pytest.approx(trained[0].manifest.losses, rel=1e-3)
     assert same_weights(result.folder, trained[0].folder)
 

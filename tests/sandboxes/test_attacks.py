@@ -143,12 +143,17 @@ async def test_abort_of_one_case_is_the_verdict_whatever_the_others_say(judged: 
     assert [outcome.status for outcome in verdict.outcomes] == ["failed", "passed", "error"]
 
 
+NO_HURRY = {"wall_s": 20, "total_s": 60}
+"""For what takes a while on a busy machine, and is not about time."""
+
+
 @pytest.mark.backends
 @pytest.mark.row("G7")
 async def test_expected_values_are_nowhere_in_the_cage(
     sandbox: Sandbox, settings: SandboxSettings
 ) -> None:
     """The hunter finds the marker it was given as an argument, and not the one it should return."""
+    settings = settings.model_copy(update=NO_HURRY)
     hunter = HUNTER
     case = make_case("c", ("marker-in",), "marker-out")
     tests = Tests(source="visible", cases=(case, case))
@@ -241,6 +246,7 @@ async def test_the_text_of_a_check_is_nowhere_in_the_candidates_cage(
     check = (
         "def check(candidate):\n    # marker-out\n    assert candidate('marker-in') == 'marker-out'"
     )
+    settings = settings.model_copy(update=NO_HURRY)
     hunter = HUNTER.replace("return [hunt", "assert [hunt").replace(
         "('in', 'out')]", "('in', 'out')][1] == 0; return '-'.join(['marker', 'out'])"
     )

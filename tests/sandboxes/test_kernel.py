@@ -352,7 +352,8 @@ async def test_a_cage_of_many_threads_gives_way_where_no_group_holds_it(
         "except OSError: pass\n"
     )
     async with open_sandbox(settings) as sandbox:
-        ran = await execute(sandbox, ["-c"], code=code)
+        limits = replace(sandbox.limits, wall_s=20)
+        ran = await execute(sandbox, ["-c"], code=code, limits=limits)
     assert ran.stdout == b"True True\n", ran
 
 

@@ -112,6 +112,7 @@ def test_a_cage_whose_starter_died_before_it_stood_is_swept() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user to try it")
 @pytest.mark.row("A2")
+@pytest.mark.timeout(700)
 def test_the_same_holds_for_a_user_without_rights() -> None:
     """Runs a core of this folder again as `nobody`, with a home of its own."""
     python = sys.executable
@@ -134,7 +135,18 @@ def test_the_same_holds_for_a_user_without_rights() -> None:
         )
         ran = subprocess.run(
             [
-                *(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", core),
+                *(
+                    python,
+                    "-m",
+                    "pytest",
+                    "-q",
+                    "-p",
+                    "no:cacheprovider",
+                    "-p",
+                    "no:randomly",
+                    "-k",
+                    core,
+                ),
                 *("-m", "not docker and not slow"),
                 *("-o", "asyncio_default_fixture_loop_scope=function"),
                 *("--basetemp", str(home / "pytest"), "tests/sandboxes"),
@@ -151,7 +163,7 @@ def test_the_same_holds_for_a_user_without_rights() -> None:
             extra_groups=[],
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=600,
         )
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -289,10 +289,10 @@ async def test_time_limit_holds_while_the_event_loop_is_busy(sandbox: Sandbox) -
 
 @pytest.mark.backends
 async def test_processor_time_is_limited(sandbox: Sandbox) -> None:
-    limits = replace(Limits.of(SandboxSettings()), cpu_s=1)
+    limits = replace(Limits.of(SandboxSettings()), cpu_s=1, wall_s=60)
     ran = await execute(sandbox, [PYTHON, "-I", "-c", "while True: pass"], limits=limits)
+    assert ran.ended != "timeout"
     assert ran.returncode != 0
-    assert ran.duration_s < 8
 
 
 @pytest.mark.backends

@@ -31,9 +31,18 @@ def settings() -> SandboxSettings:
 
 @pytest.fixture
 async def warm(settings: SandboxSettings) -> AsyncIterator[Sandbox]:
-    """A warm sandbox that has proved its walls, and so has a parent at hand."""
+    """A warm sandbox that has one parent at hand, however many were left from proving its walls."""
+    async with open_sandbox(settings):
+        pass
+    _others.clear()
+    _others.update(children(os.getpid()))
     async with open_sandbox(settings) as sandbox:
+        await execute(sandbox, ["-c"], code="")
         yield sandbox
+
+
+_others: set[int] = set()
+"""What this process has started apart from the sandbox."""
 
 
 MARKS = {
@@ -117,8 +126,12 @@ async def test_nothing_is_left_for_the_next_execution_of_the_same_parent(warm: S
     assert set(children(os.getpid())) == parents
 
 
+def _guards() -> list[int]:
+    return [pid for pid in children(os.getpid()) if pid not in _others]
+
+
 def _parents() -> list[int]:
-    return [pid for guard in children(os.getpid()) for pid in children(guard)]
+    return [pid for guard in _guards() for pid in children(guard)]
 
 
 def _living(parent: int) -> list[int]:
@@ -167,7 +180,8 @@ async def test_what_dies_before_it_has_a_program_is_replaced(
 ) -> None:
     """Be it sealed by then, or not yet."""
     waiting = await _waiting()
-    chosen = {"children": waiting, "parents": _parents(), "guards": children(os.getpid())}[victims]
+    chosen = {"children": waiting, "parents": _parents(), "guards": _guards()}[victims]
+    assert len(chosen) == 1
     await asyncio.sleep(settled_s)
     for pid in chosen:
         os.kill(pid, signal.SIGKILL)
@@ -205,6 +219,7 @@ async def test_nothing_that_waits_is_left_when_the_sandbox_is_closed(
     async with open_sandbox(settings):
         pass
     before = _descriptors()
+    _others.update(children(os.getpid()))
     async with open_sandbox(settings) as sandbox:
         await execute(sandbox, ["-c"], code="")
         started = [*_parents(), *await _waiting()]
@@ -253,6 +268,7 @@ async def test_stopped_or_silent_parent_is_given_up(
     await _waiting()
     monkeypatch.setattr("codojo.sandboxes.warm.START_S", 0.3)
     stopped = _parents()
+    assert stopped
     for parent in stopped:
         os.kill(parent, signal.SIGSTOP)
     # The child of each still waits, and needs its parent for nothing but the next one.

@@ -46,8 +46,8 @@ async def test_filling_the_workspace_fills_nothing_else(sandbox: Sandbox) -> Non
         with pytest.raises(SandboxError, match="No space left"):
             await workspace.put_files({"more": b"x" * (1 << 20)})
     assert ran.stdout == b"28\n"
-    # Others write to the disk, too.
-    assert all(b - a < 4 << 20 for b, a in zip(before, after, strict=True))
+    # It tried 64 MiB; others write to the disk, too.
+    assert all(b - a < 32 << 20 for b, a in zip(before, after, strict=True))
 
 
 @pytest.mark.backends
@@ -95,7 +95,9 @@ async def test_output_of_any_bytes_is_kept_and_shown_inert_in_a_terminal(run: Ru
             start_new_session=True,
         )
         await ended.wait()
-        shown = os.read(ours, 65536)
+        shown = b""
+        while b"no newline" not in shown and (more := os.read(ours, 65536)):
+            shown += more
     finally:
         shutil.rmtree(home)
         os.close(ours)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ import pytest
 from codojo.errors import EngineUnavailable, SettingsError
 from codojo.serving.chat_model import chat_model
 from codojo.serving.keeper import read_state
-from codojo.serving.processes import own_env
+from codojo.serving.processes import own_env, reserved_port
 from codojo.serving.supervisor import engine_status, open_engine, start_engine, stop_engine
 from codojo.settings import EngineSettings
 
@@ -53,6 +54,16 @@ async def until(true: Callable[[], bool], within_s: float) -> bool:
             return False
         await asyncio.sleep(0.05)
     return True
+
+
+def test_a_reserved_port_is_given_to_nobody_else_and_a_server_may_listen_on_it() -> None:
+    with reserved_port() as port, contextlib.ExitStack() as others:
+        given = {others.enter_context(reserved_port()) for _ in range(200)}
+        assert port not in given
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with socket.create_server(("127.0.0.1", port)), pytest.raises(OSError, match="in use"):
+            socket.create_server(("127.0.0.1", port))
 
 
 async def test_engine_answers_and_ends_with_the_block(tmp_path: Path) -> None:

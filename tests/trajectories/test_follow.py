@@ -125,3 +125,17 @@ def test_damage_stops_a_follower_with_its_place(tmp_path: Path) -> None:
     )
     with pytest.raises(LogDamaged, match=f"at byte {len(lines[0])}"):
         list(follow(tmp_path).news())
+
+
+def test_a_segment_that_is_packed_between_two_looks_is_read_at_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Log(tmp_path) as log:
+        log.put("event", {"n": 1})
+    following = follow(tmp_path)
+    stale = [(1, tmp_path / "000001.jsonl")]
+    pack_log(tmp_path, over=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("codojo.trajectories.follow.segments", lambda folder: stale)
+        assert list(following.news()) == []
+    assert [event.kind for event in following.news()] == ["segment_opened", "event"]

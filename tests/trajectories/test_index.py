@@ -465,3 +465,23 @@ def test_the_command_lists_searches_and_shows_by_the_index(tmp_path: Path) -> No
     assert rows("--since", "1h") == rows() and rows("--since", "2199-01-01") == []
     shown = CliRunner().invoke(app, ["show", "ROLL000003", "--dojo", str(tmp_path / "d")])
     assert "answer 0 of rollout_3" in shown.output
+
+
+OPENING = """
+import sys, time
+from pathlib import Path
+from codojo.trajectories.index import Index
+while time.time() < float(sys.argv[2]): pass
+Index(Path(sys.argv[1])).close()
+"""
+
+
+def test_several_that_open_an_index_for_the_first_time_wait_for_each_other(tmp_path: Path) -> None:
+    for turn in range(4):
+        folder = tmp_path / str(turn) / "log"
+        with Log(folder) as log:
+            log.put("event", {"n": 1})
+        at = str(time.time() + 1.5)
+        command = [sys.executable, "-c", OPENING, str(folder), at]
+        openers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+        assert [opener.communicate()[1] for opener in openers] == [""] * 3

@@ -168,3 +168,29 @@ def test_a_rewrite_killed_anywhere_is_done_whole_or_not_at_all(
         if status == 0:
             break
     assert True in seen
+
+
+def test_what_is_forgotten_does_not_come_back_by_a_compression_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A packer that had read the old lines would rename them over the new ones."""
+    from codojo.cli import log_care
+
+    dojo = tmp_path / "d"
+    dojo.mkdir()
+    (dojo / "codojo.toml").touch()
+    with Log(dojo / "log") as log:
+        log.put("secret", {})
+    refused = []
+
+    def pack_log(folder: Path, over: int) -> list[Path]:
+        with pytest.raises(Busy):
+            rewrite(folder, lambda event: None)
+        refused.append(over)
+        return []
+
+    monkeypatch.setattr("codojo.trajectories.segments.pack_log", pack_log)
+    log_care.compress(dojo)
+    assert refused == [0]
+    rewrite(dojo / "log", lambda event: None)
+    assert "secret" not in [event.kind for event in read_log(dojo / "log")]
