@@ -176,15 +176,17 @@ async def test_a_running_program_is_the_only_child_of_its_parent(warm: Sandbox) 
 @pytest.mark.parametrize("settled_s", [0, 0.2])
 @pytest.mark.parametrize("victims", ["children", "parents", "guards"])
 async def test_what_dies_before_it_has_a_program_is_replaced(
-    warm: Sandbox, victims: str, settled_s: float
+    warm: Sandbox, victims: str, settled_s: float, runs: Callable[[int], bool]
 ) -> None:
     """Be it sealed by then, or not yet."""
     waiting = await _waiting()
+    below = waiting if victims == "children" else [*waiting, *_parents(), *_guards()]
     chosen = {"children": waiting, "parents": _parents(), "guards": _guards()}[victims]
     assert len(chosen) == 1
     await asyncio.sleep(settled_s)
     for pid in chosen:
         os.kill(pid, signal.SIGKILL)
+    assert not any(map(runs, below))
     for _ in range(len(chosen) + 1):
         ran = await execute(warm, ["-c"], code="print('next')")
         assert (ran.ended, ran.stdout) == ("exited", b"next\n")
