@@ -7,7 +7,7 @@ import termios
 import time
 import tty
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
@@ -25,6 +25,7 @@ from codojo.tasks.schema import Verdict
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
+    from prompt_toolkit.input import Input
 
 REFRESH_S = 0.5
 
@@ -193,7 +194,9 @@ class Terminal:
         from prompt_toolkit import PromptSession
 
         self.screen.say("Alt-Enter when it is right, Ctrl-C to leave it", "dim")
-        several: PromptSession[str] = PromptSession(multiline=True, enable_open_in_editor=True)
+        several: PromptSession[str] = PromptSession(
+            multiline=True, enable_open_in_editor=True, input=_keys()
+        )
         try:
             return await several.prompt_async("", default=visible(text), handle_sigint=False)
         except (KeyboardInterrupt, EOFError):
@@ -224,6 +227,17 @@ def _keys_kept() -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
+def _keys() -> "Input":
+    """The terminal's keys, for a prompt during which others print: the terminal edits no lines then either."""
+    from prompt_toolkit.input.vt100 import Vt100Input
+
+    class Keys(Vt100Input):
+        def cooked_mode(self) -> AbstractContextManager[None]:
+            return nullcontext()
+
+    return Keys(sys.stdin)
+
+
 def _session(terminal: Terminal) -> "PromptSession[str]":
     from prompt_toolkit import PromptSession
     from prompt_toolkit.completion import Completer, Completion
@@ -251,6 +265,7 @@ def _session(terminal: Terminal) -> "PromptSession[str]":
     for turn in terminal.conversation.session.turns:
         history.append_string(turn.text)
     return PromptSession(
+        input=_keys(),
         history=history,
         completer=Slash(),
         complete_while_typing=False,

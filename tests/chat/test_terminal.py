@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import termios
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -148,17 +150,37 @@ async def busy(self, rest):
     self.screen.say("busy now")
     await asyncio.sleep(1)
 
-Doing._help = busy
+async def printing(self):
+    for n in range(60):
+        self.screen.say(f"line {n}")
+        await asyncio.sleep(0.02)
+    self.screen.say("all lines")
+
+async def beside(self, rest):
+    self.printing = asyncio.create_task(printing(self))
+
+Doing._help, Doing._history = busy, beside
 main()
 """
 
 
-def test_keys_that_are_pressed_between_two_prompts_are_not_lost(tmp_path: Path) -> None:
-    arguments_ = ["-c", BUSY, *arguments(tmp_path, write_script(tmp_path), "--as", "ada")[2:]]
+def busy_chat(folder: Path) -> Any:
+    """A chat whose /help takes a second, and whose /history prints on while a prompt is there."""
+    more = ["-c", BUSY, *arguments(folder, write_script(folder), "--as", "ada")[2:]]
     child = pexpect.spawn(
-        sys.executable, arguments_, env=environment(), encoding="utf-8", timeout=20
+        sys.executable,
+        more,
+        env=environment(),
+        encoding="utf-8",
+        codec_errors="replace",
+        timeout=600,
     )
     child.expect("help lists")
+    return child
+
+
+def test_keys_that_are_pressed_between_two_prompts_are_not_lost(tmp_path: Path) -> None:
+    child = busy_chat(tmp_path)
     enter(child, "/help")
     child.expect("busy now")
     child.send("/nonsense\r\x04")
@@ -166,6 +188,21 @@ def test_keys_that_are_pressed_between_two_prompts_are_not_lost(tmp_path: Path) 
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 0
+
+
+def test_the_terminal_edits_no_lines_while_something_is_printed(tmp_path: Path) -> None:
+    """Else it would take a Ctrl-D of that moment for its own."""
+    child = busy_chat(tmp_path)
+    enter(child, "/history")
+    child.expect("line 1")
+    edited = 0
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(child.expect, "all lines")
+        while not reading.done():
+            edited += bool(termios.tcgetattr(child.child_fd)[3] & termios.ICANON)
+    child.sendeof()
+    child.expect(pexpect.EOF)
+    assert edited == 0
 
 
 def test_a_correction_is_typed_over_several_lines(tmp_path: Path) -> None:
