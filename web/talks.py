@@ -12,7 +12,7 @@ from codojo.chat.sessions import Session, past_of, sessions
 from codojo.dojo import Dojo
 from codojo.errors import CodojoError, SettingsError
 from codojo.forgetting import Forgotten
-from codojo.graphs.events import RunError, RunStarted, TeamEvent
+from codojo.graphs.events import RunError, RunFinished, RunStarted, TeamEvent
 from codojo.graphs.hub import Hub
 from codojo.trajectories.feedback import FORGOTTEN
 
@@ -34,6 +34,8 @@ class Talk:
         """What went wrong last, for the person."""
         self._work: asyncio.Task[None] | None = None
         self._began = asyncio.Event()
+        self._has_ended = False
+        """What is told of the run has ended, and it is being written down."""
         conversation.hub.listeners.append(self._see)
 
     async def begin(self, work: Awaitable[Any]) -> None:
@@ -42,6 +44,8 @@ class Talk:
         Raises:
             CodojoError: Where it does not begin.
         """
+        if self._work is not None and self._has_ended:
+            await asyncio.wait({self._work})
         if self._work is not None and not self._work.done():
             if asyncio.iscoroutine(work):
                 work.close()
@@ -83,7 +87,10 @@ class Talk:
     def _see(self, event: TeamEvent) -> None:
         if isinstance(event, RunStarted):
             self._began.set()
-        elif isinstance(event, RunError):
+            self._has_ended = False
+        elif isinstance(event, RunFinished | RunError):
+            self._has_ended = True
+        if isinstance(event, RunError):
             self.problem = event.message
 
 

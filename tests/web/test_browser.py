@@ -56,7 +56,7 @@ def exported(server: Served, format: str, out: Path) -> list[dict[str, Any]]:
 def test_ask_watch_approve_and_rate_become_a_kto_row(
     page: Any, tmp_path: Path, picture: Keep
 ) -> None:
-    script = write_script(tmp_path, token_ms=15)
+    script = write_script(tmp_path, token_ms=60)
     with served(tmp_path / "dojo", script, "--set", "team.graph=team") as server:
         page.goto(f"{server.url}/")
         page.get_by_label("Token").fill("wrong")

@@ -4,7 +4,7 @@
 const $ = (id) => document.getElementById(id);
 const state = { me: null, session: null, source: null, turns: new Map(), turn: null, steps: new Map(), nodes: new Map(), active: new Map(),
   picture: null, calls: 0, tokens: 0, streamed: 0, budget: 0, began: 0, ended: 0, working: false, question: null, dirty: new Set(), hits: [], shown: new Set(),
-  asked: new Map(), items: new Map() };
+  asked: new Map(), items: new Map(), opening: null };
 
 async function call(path, body) {
   const given = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
@@ -274,6 +274,7 @@ async function sent() {
   const text = $("text").value;
   if (!text.trim()) return;
   await ready;
+  await state.opening;  // it is meant for the conversation that was chosen
   await trying(async () => {
     if (!state.session) await fresh();
     if (!state.session) return;
@@ -314,7 +315,7 @@ function wired() {
   });
   document.addEventListener("keydown", (k) => { if (k.key === "Escape") { closeMenu(); $("text").focus(); } });
   document.addEventListener("selectionchange", () => { if (state.dirty.size) requestAnimationFrame(paint); });
-  window.addEventListener("hashchange", openHash);
+  window.addEventListener("hashchange", () => { state.opening = openHash(); });
   setInterval(ticked, 1000);
   setInterval(improving, 5000);
   if (narrow()) $("side").click();
