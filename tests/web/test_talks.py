@@ -18,9 +18,9 @@ async def test_a_request_just_after_the_end_waits_until_the_last_one_is_written_
 
     async def run(name: str) -> None:
         began.append(name)
-        listeners[0](RunStarted.model_construct())
+        listeners[0](cast(Any, RunStarted).model_construct())
         await finished.wait()
-        listeners[0](RunFinished.model_construct())
+        listeners[0](cast(Any, RunFinished).model_construct())
         await written.wait()
 
     await talk.begin(run("first"))
