@@ -40,7 +40,8 @@ def test_a_run_killed_at_a_few_points_of_its_log_loses_and_repeats_nothing(tmp_p
         ]
         killed = [point for kill in chosen if (point := made.kill_fresh(kill))]
     assert len(killed) >= 3 and holds(killed), killed
-    assert max(point.held for point in killed) > 10
+    held = [point.held for point in killed]  # how many, depends on which lines share a write
+    assert min(held) < 3 < 6 < max(held), killed
 
 
 @pytest.mark.slow
