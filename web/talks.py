@@ -52,6 +52,7 @@ class Talk:
             raise SettingsError("the team is at work; stop it first, or write it a note")
         self.problem = ""
         self._began.clear()
+        self._has_ended = False
         self._work = asyncio.create_task(self._run(work))
         began = asyncio.create_task(self._began.wait())
         await asyncio.wait({self._work, began}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,7 +88,6 @@ class Talk:
     def _see(self, event: TeamEvent) -> None:
         if isinstance(event, RunStarted):
             self._began.set()
-            self._has_ended = False
         elif isinstance(event, RunFinished | RunError):
             self._has_ended = True
         if isinstance(event, RunError):

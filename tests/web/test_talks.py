@@ -18,6 +18,7 @@ async def test_a_request_just_after_the_end_waits_until_the_last_one_is_written_
 
     async def run(name: str) -> None:
         began.append(name)
+        await asyncio.sleep(0.01)
         listeners[0](cast(Any, RunStarted).model_construct())
         await finished.wait()
         listeners[0](cast(Any, RunFinished).model_construct())
@@ -32,5 +33,6 @@ async def test_a_request_just_after_the_end_waits_until_the_last_one_is_written_
     await asyncio.sleep(0.05)
     assert began == ["first"] and not second.done()
     written.set()
-    await second
+    with pytest.raises(SettingsError, match="at work"):
+        await asyncio.gather(second, talk.begin(run("twice")))
     assert began == ["first", "second"]
