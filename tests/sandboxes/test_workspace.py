@@ -33,21 +33,24 @@ async def _leave(workspace: Workspace, code: str) -> None:
 async def test_filling_the_workspace_fills_nothing_else(sandbox: Sandbox) -> None:
     """The quota is met inside; neither the disk below our files nor our shared memory shrinks."""
     places = ("/tmp", "/dev/shm", str(ROOT))
-    async with open_workspace(sandbox) as workspace:
-        before = [shutil.disk_usage(place).free for place in places]
-        ran = await workspace.exec(
-            ["-c"],
-            code="n = 0\n"
-            "try:\n"
-            "    while n < 4096: n += open(f'fill{n}', 'wb', 0).write(bytes(1 << 14)) >> 14\n"
-            "except OSError as err: print(err.errno)",
-        )
-        after = [shutil.disk_usage(place).free for place in places]
-        with pytest.raises(SandboxError, match="No space left"):
-            await workspace.put_files({"more": b"x" * (1 << 20)})
-    assert ran.stdout == b"28\n"
-    # It tried 64 MiB; others write to the disk, too.
-    assert all(b - a < 32 << 20 for b, a in zip(before, after, strict=True))
+    for _ in range(3):  # others write to the disk, too, but not each time
+        async with open_workspace(sandbox) as workspace:
+            before = [shutil.disk_usage(place).free for place in places]
+            ran = await workspace.exec(
+                ["-c"],
+                code="n = 0\n"
+                "try:\n"
+                "    while n < 4096: n += open(f'fill{n}', 'wb', 0).write(bytes(1 << 14)) >> 14\n"
+                "except OSError as err: print(err.errno)",
+            )
+            after = [shutil.disk_usage(place).free for place in places]
+            with pytest.raises(SandboxError, match="No space left"):
+                await workspace.put_files({"more": b"x" * (1 << 20)})
+        assert ran.stdout == b"28\n"
+        taken = max(b - a for b, a in zip(before, after, strict=True))
+        if taken < 4 << 20:
+            break
+    assert taken < 4 << 20
 
 
 @pytest.mark.backends

@@ -34,14 +34,14 @@ def test_a_run_killed_at_a_few_points_of_its_log_loses_and_repeats_nothing(tmp_p
         chosen = [
             Kill("main", "write", 1),
             Kill("main", "write", 9),
-            Kill("main", "write", 14),
+            Kill("main", "write", 12),
+            Kill("main", "write", 14),  # there may be fewer, as lines share a write
             Kill("main", "fdatasync", 4),
             Kill("codojo-log", "fdatasync", 1),
         ]
         killed = [point for kill in chosen if (point := made.kill_fresh(kill))]
     assert len(killed) >= 3 and holds(killed), killed
-    held = [point.held for point in killed]  # how many, depends on which lines share a write
-    assert min(held) < 3 < 6 < max(held), killed
+    assert max(point.held for point in killed) > 10
 
 
 @pytest.mark.slow

@@ -300,7 +300,7 @@ def test_an_improve_run_in_another_process_is_drawn_while_it_runs(
             try:
                 stages, seen = page.locator("#stages"), set[str]()
                 stages.get_by_text("held-out/before").wait_for(timeout=120_000)
-                while len(seen) < 2:
+                while len(seen) < 3:
                     seen.add(stages.inner_text())
                     page.wait_for_timeout(500)
                     assert improve.poll() is None, "it is drawn while it runs"
